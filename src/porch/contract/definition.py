@@ -1,0 +1,102 @@
+"""An agent's definition: what its author writes, and what a version freezes."""
+
+import hashlib
+import re
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from porch.contract.errors import InvalidInput
+
+HANDLE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
+MODEL = re.compile(r"[a-z][a-z0-9-]*:\S+")
+MAX_INSTRUCTIONS_BYTES = 64 * 1024
+
+
+class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """How the model is asked, and how far one run may go."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    max_output_tokens: int | None = None
+    stop: list[str] | None = None
+    seed: int | None = None
+    max_steps: int | None = None
+
+
+class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """An agent as its author describes it. `model` is `provider:model`, or a list tried in order."""
+
+    name: str
+    instructions: str
+    model: str | list[str]
+    title: str | None = None
+    description: str | None = None
+    tools: list[str] | None = None
+    plugins: list[str] | None = None
+    memory: dict[str, Any] | None = None
+    concurrency: Literal["reject"] | None = None
+    settings: ModelSettings | None = None
+
+    @property
+    def models(self) -> list[str]:
+        """The models to try, in order."""
+        return [self.model] if isinstance(self.model, str) else self.model
+
+
+def check_handle(text: str, what: str) -> str:
+    """A handle as it stands, or InvalidInput: 1 to 40 of a-z, 0-9 and inner hyphens."""
+    if HANDLE.fullmatch(text):
+        return text
+    raise InvalidInput(
+        f"{text[:60]!r} cannot be {what}: use 1 to 40 lower-case letters, digits and hyphens, "
+        "with a letter or digit at both ends.",
+        errors=[{"pointer": "/name", "detail": "not a handle"}],
+    )
+
+
+def parse_definition(value: bytes | dict[str, Any]) -> Definition:
+    """A checked definition from JSON. Raises InvalidInput naming the key that is wrong."""
+    try:
+        if isinstance(value, bytes):
+            definition = msgspec.json.decode(value, type=Definition)
+        else:
+            definition = msgspec.convert(value, Definition)
+    except msgspec.ValidationError as error:
+        raise InvalidInput(
+            f"The agent's definition cannot be used: {error}. "
+            f"Its keys are {', '.join(Definition.__struct_fields__)}.",
+            errors=[{"pointer": _pointer(str(error)), "detail": str(error)}],
+        ) from None
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"The agent's definition is not valid JSON: {error}.") from None
+    check_handle(definition.name, "an agent's name")
+    if len(definition.instructions.encode("utf-8", "replace")) > MAX_INSTRUCTIONS_BYTES:
+        raise InvalidInput(f"The instructions are over {MAX_INSTRUCTIONS_BYTES // 1024} KiB; shorten them.")
+    if not definition.models:
+        raise InvalidInput('"model" is an empty list; name at least one, such as "local:smollm2".')
+    for model in definition.models:
+        if not MODEL.fullmatch(model):
+            raise InvalidInput(
+                f'{model[:80]!r} is not a model\'s name; write "provider:model", such as "local:smollm2".',
+                errors=[{"pointer": "/model", "detail": "not of the form provider:model"}],
+            )
+    return definition
+
+
+def encode_definition(definition: Definition) -> bytes:
+    """The canonical JSON of a definition: sorted keys, no spaces, defaults left out."""
+    return msgspec.json.encode(definition, order="sorted")
+
+
+def content_hash(definition: Definition) -> str:
+    """`sha256:` and the hex digest of the canonical JSON: equal for equal definitions."""
+    return "sha256:" + hashlib.sha256(encode_definition(definition)).hexdigest()
+
+
+def _pointer(message: str) -> str:
+    match = re.search(r"`\$([^`]*)`", message) or re.search(r"field `([^`]*)`", message)
+    if not match:
+        return ""
+    return "/" + re.sub(r"\[(\d+)\]", r"/\1", match[1]).strip(".").replace(".", "/")

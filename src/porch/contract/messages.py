@@ -1,0 +1,72 @@
+"""What people, agents and tools say to each other: messages as lists of typed parts."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from porch.contract.events import ToolError
+
+Role = Literal["user", "assistant"]
+
+
+class TextPart(Struct, frozen=True, kw_only=True, tag="text", tag_field="type"):
+    """Plain or Markdown text."""
+
+    text: str
+
+
+class ReasoningPart(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="reasoning", tag_field="type"):
+    """What the model thought; `sealed` is the provider's own block, which goes back to it unchanged."""
+
+    text: str
+    format: str | None = None
+    sealed: Any = None
+
+
+class RefusalPart(Struct, frozen=True, kw_only=True, tag="refusal", tag_field="type"):
+    """Text by which the model declined."""
+
+    text: str
+
+
+class ToolCallPart(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tool_call", tag_field="type"):
+    """A call as the model made it. `raw_arguments` stands where they were no JSON object."""
+
+    call: str
+    name: str
+    arguments: dict[str, Any] | None = None
+    raw_arguments: str | None = None
+
+
+class ToolResultPart(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag="tool_result", tag_field="type"
+):
+    """What a call gave: `output` (any JSON value), or `error`."""
+
+    call: str
+    output: Any = None
+    error: ToolError | None = None
+
+
+Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One message of a conversation.
+
+    An answer of several steps is one message: its tool results stand among its parts, each step's after
+    its calls. `parent` is the message it follows, null for a conversation's first.
+    """
+
+    id: str
+    role: Role
+    parts: list[Part]
+    created_at: datetime
+    parent: str | None = None
+    run: str | None = None
+
+
+def plain_text(parts: list[Part]) -> str:
+    """The words of a message, without reasoning and tools."""
+    return "".join(part.text for part in parts if isinstance(part, TextPart | RefusalPart))
