@@ -1,0 +1,147 @@
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from porch.contract.errors import SetupError
+from porch.storage.backup import backup, backup_data, restore
+from porch.storage.connection import connected
+from porch.storage.datadir import DataDir
+from porch.storage.embedded import EmbeddedPostgres
+from porch.storage.external import check_external
+from porch.storage.migrate import migrate, read_migrations
+
+WORKSPACE = "INSERT INTO porch.workspaces (id, handle, name) VALUES (gen_random_uuid(), 'ünï', 'Ünï 🏡')"
+READ = "SELECT name FROM porch.workspaces"
+
+
+async def fill(data: Path) -> None:
+    postgres = EmbeddedPostgres(data)
+    urls = await postgres.start()
+    try:
+        await migrate(urls.owner)
+        async with connected(urls.admin) as connection:
+            await connection.execute(WORKSPACE)
+    finally:
+        await postgres.stop()
+
+
+@pytest.fixture(scope="module")
+async def saved() -> AsyncIterator[Path]:
+    """A backup of a data folder whose server is stopped."""
+    with tempfile.TemporaryDirectory(prefix="porch-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        await fill(folder / "data")
+        yield await backup_data(DataDir(folder / "data"), folder / "porch.backup")
+
+
+async def test_what_was_saved_comes_back_with_its_roles_and_walls(saved: Path, place: Path) -> None:
+    told: list[str] = []
+    manifest = await restore(saved, DataDir(place / "data"), progress=told.append)
+    assert manifest.schema == len(read_migrations())
+    assert saved.stat().st_mode & 0o777 == 0o600
+    assert told[0] == "Checking the backup"
+    postgres = EmbeddedPostgres(place / "data")
+    urls = await postgres.start()
+    try:
+        assert await migrate(urls.owner) == []
+        await check_external(urls.app, urls.owner)
+        async with connected(urls.admin) as connection:
+            assert await connection.fetchval(READ) == "Ünï 🏡"
+        async with connected(urls.app) as connection:
+            assert await connection.fetchval(READ) is None
+        again = await backup_data(DataDir(place / "data"), place)
+        assert again.name.startswith("porch-20")
+        with pytest.raises(SetupError, match="cannot see the rows of every workspace"):
+            await backup(urls.owner, place / "other")
+    finally:
+        await postgres.stop()
+
+
+def test_a_backup_holds_no_password(saved: Path) -> None:
+    record = json.loads((saved.parent / "data" / "postgres.json").read_text())
+    content = saved.read_bytes()
+    for password in record["passwords"].values():
+        assert password.encode() not in content
+    with tarfile.open(saved) as archive:
+        assert archive.getnames() == ["manifest.json", "database.dump"]
+
+
+async def test_a_backup_is_never_written_over(saved: Path) -> None:
+    with pytest.raises(SetupError, match="exists already"):
+        await backup_data(DataDir(saved.parent / "data"), saved)
+
+
+async def test_there_is_nothing_to_back_up_in_an_empty_folder(place: Path) -> None:
+    with pytest.raises(SetupError, match="There is no database"):
+        await backup_data(DataDir(place / "data"), place / "file")
+
+
+@pytest.mark.parametrize("left", [0.01, 0.5, 0.8])
+async def test_a_cut_file_restores_nothing(saved: Path, place: Path, left: float) -> None:
+    content = saved.read_bytes()
+    cut = place / "cut"
+    cut.write_bytes(content[: int(len(content) * left)])
+    with pytest.raises(SetupError, match="is damaged: a part of it is missing"):
+        await restore(cut, DataDir(place / "data"))
+    assert_fresh(place / "data")
+
+
+async def test_a_changed_file_restores_nothing(saved: Path, place: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    content[len(content) // 2] ^= 1
+    (place / "changed").write_bytes(content)
+    with pytest.raises(SetupError, match="is damaged"):
+        await restore(place / "changed", DataDir(place / "data"))
+
+
+@pytest.mark.parametrize("content", [b"", b"-- a dump of something else\n" * 100])
+async def test_a_foreign_file_is_refused(place: Path, content: bytes) -> None:
+    (place / "foreign").write_bytes(content)
+    with pytest.raises(SetupError, match=r"is not a backup of Porch\. `porch backup` makes one"):
+        await restore(place / "foreign", DataDir(place / "data"))
+    assert_fresh(place / "data")
+
+
+async def test_a_missing_file_is_named(place: Path) -> None:
+    with pytest.raises(SetupError, match="There is no file"):
+        await restore(place / "none", DataDir(place / "data"))
+
+
+async def test_a_backup_of_a_newer_porch_is_refused(saved: Path, place: Path) -> None:
+    with tarfile.open(saved) as old, tarfile.open(place / "newer", "w") as new:
+        for entry in old:
+            content = ((file := old.extractfile(entry)) and file.read()) or b""
+            if entry.name == "manifest.json":
+                content = json.dumps({**json.loads(content), "schema": 9000}).encode()
+                entry.size = len(content)
+            new.addfile(entry, io.BytesIO(content))
+    with pytest.raises(SetupError, match=r"migration 9000\), which is newer than this Porch"):
+        await restore(place / "newer", DataDir(place / "data"))
+
+
+async def test_a_folder_with_a_database_is_not_written_over(saved: Path) -> None:
+    with pytest.raises(SetupError, match="has a database already"):
+        await restore(saved, DataDir(saved.parent / "data"))
+
+
+async def test_a_failure_in_the_middle_leaves_the_folder_fresh(
+    saved: Path, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise SetupError("pg_restore failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("porch.storage.backup.load", fail)
+        with pytest.raises(SetupError, match="pg_restore failed"):
+            await restore(saved, DataDir(place / "data"))
+    assert_fresh(place / "data")
+
+
+def assert_fresh(data: Path) -> None:
+    assert sorted(entry.name for entry in data.iterdir()) == ["porch.json", "porch.lock"]
