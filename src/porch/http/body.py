@@ -1,0 +1,96 @@
+"""What comes in: bodies within a limit, of a type we read, as JSON that can be stored."""
+
+import json
+import re
+from typing import Any
+
+import msgspec
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from porch.contract.errors import InvalidInput, TooLarge
+from porch.http.problem import BadRequest, UnsupportedMediaType
+
+MAX_BODY_BYTES = 1024 * 1024
+_JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.!#$&^_-]+\+json)", re.IGNORECASE)
+
+
+class BodyLimit:
+    """ASGI middleware: refuses bodies over `max_bytes`, announced or not, before they are held in memory."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+        self.app = app
+        self.max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and int(value[:20]) > self.max_bytes:
+                raise self._too_large()
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self.max_bytes:
+                    raise self._too_large()
+            return message
+
+        await self.app(scope, receive_counted, send)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The body is over {self.max_bytes:,} bytes, the limit here. Shorten or split it.")
+
+
+def check_json_type(headers: Headers) -> None:
+    """Raise UnsupportedMediaType unless the headers announce JSON in UTF-8."""
+    essence, _, parameters = headers.get("content-type", "").partition(";")
+    if not _JSON_TYPE.fullmatch(essence.strip()):
+        sent = f"not {essence.strip()[:80]!r}" if essence.strip() else "and names none"
+        raise UnsupportedMediaType(
+            f"This route reads JSON, {sent}; send the header 'Content-Type: application/json'."
+        )
+    charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", parameters, re.IGNORECASE)
+    if charset and charset[1].lower() not in {"utf-8", "utf8", "us-ascii"}:
+        raise UnsupportedMediaType(f"This route reads JSON in UTF-8, not in {charset[1][:40]!r}.")
+
+
+def decode_json(body: bytes) -> Any:
+    """The value of a JSON text. Raises BadRequest or InvalidInput that name the place of what is wrong."""
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError:
+        raise InvalidInput("The body is nested too deeply to be read; flatten it.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise _diagnosis(body) from None
+
+
+def _diagnosis(body: bytes) -> InvalidInput:
+    """Why msgspec would not read it, from parsers that say more."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        return BadRequest(f"The body is not UTF-8: byte {error.start} is {body[error.start]:#04x}.")
+    if text.startswith("\ufeff"):
+        return BadRequest("The body begins with a byte order mark; send it without.")
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        return BadRequest(
+            f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        )
+    except RecursionError:
+        return InvalidInput("The body is nested too deeply to be read; flatten it.")
+    except ValueError as error:
+        return InvalidInput(f"The body holds a number that cannot be kept: {error}.")
+    if re.search(r"\\u[dD][89a-fA-F]", text):
+        return InvalidInput("The body holds half of a surrogate pair, which is no character; remove it.")
+    return InvalidInput("The body holds a number that is too large.")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

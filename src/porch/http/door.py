@@ -1,0 +1,78 @@
+"""The outermost layer of every request: its id, the headers all answers carry, and the last safety net."""
+
+import logging
+from collections.abc import Awaitable
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from porch.contract.errors import PorchError
+from porch.http.problem import problem_of, unexpected
+from porch.http.request_id import HEADER, choose_request_id, current_request_id
+
+log = logging.getLogger(__name__)
+
+# An answer that sets one of these itself (a page's policy, a static file's caching) keeps its own.
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    ),
+    (b"cache-control", b"no-store"),
+)
+
+
+# Where the server's own `send` stands in a request's scope. A stream sends its start through all layers, which
+# add to it, and its body by this, since no layer has anything to say about a token.
+RAW_SEND = "porch.send"
+
+
+class Door:
+    """ASGI middleware; add it last, so that it stands outside of all others."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = choose_request_id(_header(scope, HEADER))
+        marked = current_request_id.set(request_id)
+        common = ((HEADER, request_id.encode()), *SECURITY_HEADERS)
+        started = False
+
+        def send_marked(message: Message) -> Awaitable[None]:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                headers = list(message.get("headers", ()))
+                present = {name.lower() for name, _ in headers}
+                message["headers"] = headers + [pair for pair in common if pair[0] not in present]
+            return send(message)
+
+        scope[RAW_SEND] = send
+        try:
+            await self.app(scope, receive, send_marked)
+        except ClientDisconnect:
+            log.debug("The client left before its request was read")
+        except Exception as error:
+            expected = isinstance(error, PorchError)
+            if not expected:
+                log.exception("Request %s failed: %s %s", request_id, scope["method"], scope["path"])
+            if started:
+                raise
+            answer = problem_of(error) if expected else unexpected()
+            await answer(scope, receive, send_marked)
+        finally:
+            current_request_id.reset(marked)
+
+
+def _header(scope: Scope, wanted: bytes) -> bytes | None:
+    for name, value in scope["headers"]:
+        if name == wanted:
+            return value
+    return None

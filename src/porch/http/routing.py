@@ -1,0 +1,69 @@
+"""Routes as all rooms make them: JSON bodies read with care, and none without a declared authorisation."""
+
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import msgspec
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.responses import Response
+
+from porch.contract.errors import SetupError
+from porch.http.auth import Public, Requires
+from porch.http.body import check_json_type, decode_json
+from porch.http.problem import PROBLEMS
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class JsonRoute(APIRoute):
+    """A route that reads its body once, as JSON, and says where a wrong one is wrong.
+
+    `await request.json()` gives the value afterwards; an empty body gives None.
+    """
+
+    def get_route_handler(self) -> Handler:
+        handle = super().get_route_handler()
+
+        async def read_and_handle(request: Request) -> Response:
+            if request.method in {"POST", "PUT", "PATCH"}:
+                body = await request.body()
+                if body:
+                    check_json_type(request.headers)
+                request._json = decode_json(body) if body else None  # pyright: ignore[reportPrivateUsage]  # where Request.json() keeps what it has read
+            return await handle(request)
+
+        return read_and_handle
+
+
+def api_router(prefix: str, tag: str) -> APIRouter:
+    """A router of JsonRoutes whose OpenAPI knows the problems that all routes may answer."""
+    return APIRouter(prefix=prefix, tags=[tag], route_class=JsonRoute, responses=PROBLEMS)
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A JSON answer from Structs and plain values, encoded once."""
+    return Response(msgspec.json.encode(value), status, headers, "application/json")
+
+
+def declarations(app: FastAPI) -> Iterator[tuple[str, Requires | Public | None]]:
+    """Every route of the app as `GET /path`, with its declaration or None; what is no route has none."""
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        name = f"{','.join(sorted(getattr(route, 'methods', None) or ['*']))} {context.path}"
+        yield name, _declaration(route) if isinstance(route, APIRoute) else None
+
+
+def check_declared(app: FastAPI) -> None:
+    """Raise SetupError unless every route says who may call it. Called when the app is assembled."""
+    open_routes = [name for name, declared in declarations(app) if declared is None]
+    if open_routes:
+        raise SetupError(
+            f"These routes declare neither requires(…) nor public(): {', '.join(open_routes)}. "
+            "Declare one on each."
+        )
+
+
+def _declaration(route: APIRoute) -> Requires | Public | None:
+    found = [d.call for d in route.dependant.dependencies if isinstance(d.call, Requires | Public)]
+    return found[0] if len(found) == 1 else None

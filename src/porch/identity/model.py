@@ -1,0 +1,50 @@
+"""What identity knows: workspaces, tokens, and the operator's way in."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+
+class Workspace(Struct, frozen=True, kw_only=True):
+    """A tenant."""
+
+    id: UUID
+    handle: str
+    name: str
+    created_at: datetime
+
+
+class Token(Struct, frozen=True, kw_only=True):
+    """A personal access token as lists show it; the text itself is kept nowhere."""
+
+    id: UUID
+    user_id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    last_used_from: str | None
+
+
+class Operator(Struct, frozen=True, kw_only=True):
+    """The person who runs this installation, and the workspace they got with it."""
+
+    user_id: UUID
+    name: str
+    workspace_id: UUID
+    handle: str
+
+
+class Credentials(Struct, frozen=True, kw_only=True):
+    """`credentials.json`: where the server is and how to speak to it."""
+
+    url: str
+    token: str
+    workspace: str
+
+    def __repr__(self) -> str:
+        return f"Credentials(url={self.url!r}, workspace={self.workspace!r})"

@@ -1,0 +1,251 @@
+"""`/api/v1/me`, workspaces and tokens."""
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from porch.contract.ids import format_id
+from porch.contract.principal import Principal
+from porch.http.auth import requires
+from porch.http.idempotency import IDEMPOTENT, once
+from porch.http.pagination import Page, Paging, cut, encode_cursor
+from porch.http.routing import api_router
+from porch.http.state import database
+from porch.identity import service
+from porch.identity.model import Token, Workspace
+from porch.identity.tokens import MintedToken
+
+router: APIRouter = api_router("/api/v1", "identity")
+
+USER_ID, WORKSPACE_ID, TOKEN_ID = (
+    f"{prefix}_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b" for prefix in ("usr", "ws", "tok")
+)
+
+
+class UserBody(BaseModel):
+    """Who acts."""
+
+    id: str = Field(examples=[USER_ID])
+    kind: str = Field(examples=["user"])
+    name: str = Field(examples=["ada"])
+
+
+class ReachBody(BaseModel):
+    """A workspace that the credential reaches, and the user's role there."""
+
+    id: str = Field(examples=[WORKSPACE_ID])
+    handle: str = Field(examples=["ada"])
+    role: str = Field(examples=["owner"])
+
+
+class MeBody(BaseModel):
+    """The principal behind a credential."""
+
+    user: UserBody
+    workspaces: list[ReachBody]
+    scopes: list[str] = Field(
+        examples=[["admin:*"]], description="What this credential may do, role included."
+    )
+    credential: str = Field(examples=[TOKEN_ID])
+
+
+class WorkspaceBody(BaseModel):
+    """A workspace."""
+
+    id: str = Field(examples=[WORKSPACE_ID])
+    handle: str = Field(examples=["ada"])
+    name: str = Field(examples=["Ada's workshop"])
+    created_at: datetime
+
+
+class WorkspaceChange(BaseModel):
+    """What can be changed of a workspace."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Ada's workshop"}]})
+
+    name: str
+
+
+class TokenRequest(BaseModel):
+    """A token to be made."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"name": "nightly job", "scopes": ["run:agents", "read:conversations"], "expires_in": 604800}
+            ]
+        },
+    )
+
+    name: str
+    scopes: Annotated[list[str], Field(max_length=100)]
+    expires_in: Annotated[int, Field(strict=True)] | None = Field(
+        default=None, description="Seconds; 90 days unless given, a year at most."
+    )
+
+
+class TokenBody(BaseModel):
+    """A token as lists show it."""
+
+    id: str = Field(examples=[TOKEN_ID])
+    name: str = Field(examples=["nightly job"])
+    prefix: str = Field(examples=["porch_pat_4kQx9Z"], description="How the token begins.")
+    scopes: list[str] = Field(examples=[["run:agents", "read:conversations"]])
+    user: str = Field(examples=[USER_ID])
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    last_used_from: str | None = Field(examples=["192.0.2.7"])
+
+
+class NewTokenBody(TokenBody):
+    """A token just made."""
+
+    token: str | None = Field(
+        examples=["porch_pat_4kQx9Z…"],
+        description="The token itself, shown this once; null when an Idempotency-Key replays the answer.",
+    )
+
+
+@router.get("/me", operation_id="getMe", summary="Who am I")
+async def get_me(principal: Annotated[Principal, requires()]) -> MeBody:
+    """The user, the workspaces and the scopes behind the credential in use."""
+    workspace = ReachBody(
+        id=format_id("ws", principal.workspace), handle=principal.workspace_handle, role=principal.role
+    )
+    return MeBody(
+        user=UserBody(id=format_id("usr", principal.id), kind=principal.kind, name=principal.name),
+        workspaces=[workspace],
+        scopes=sorted(principal.scopes),
+        credential=format_id("tok", principal.credential),
+    )
+
+
+@router.get("/workspaces", operation_id="listWorkspaces", summary="List workspaces")
+async def list_workspaces(
+    request: Request, principal: Annotated[Principal, requires("read:workspaces")]
+) -> Page[WorkspaceBody]:
+    """The workspaces that the credential reaches; a token reaches the one it was made in."""
+    return Page[WorkspaceBody](items=[_workspace(await service.read_workspace(principal, database(request)))])
+
+
+@router.get("/workspaces/{ws}", operation_id="getWorkspace", summary="Read a workspace")
+async def get_workspace(
+    request: Request, principal: Annotated[Principal, requires("read:workspaces")]
+) -> WorkspaceBody:
+    """One workspace, by handle or id."""
+    return _workspace(await service.read_workspace(principal, database(request)))
+
+
+@router.patch("/workspaces/{ws}", operation_id="updateWorkspace", summary="Rename a workspace")
+async def update_workspace(
+    request: Request, principal: Annotated[Principal, requires("admin:workspaces")], change: WorkspaceChange
+) -> WorkspaceBody:
+    """Changes the name people see; the handle stays."""
+    return _workspace(await service.rename_workspace(principal, database(request), change.name))
+
+
+@router.post(
+    "/workspaces/{ws}/tokens",
+    status_code=201,
+    response_model=NewTokenBody,
+    operation_id="createToken",
+    summary="Make a token",
+    openapi_extra=IDEMPOTENT,
+)
+async def create_token(
+    request: Request, principal: Annotated[Principal, requires("write:tokens")], wanted: TokenRequest
+) -> Response:
+    """Makes a token for yourself, with no more scopes and no longer a life than the credential in use has."""
+
+    async def write() -> Response:
+        token, minted = await service.create_token(
+            principal,
+            database(request),
+            name=wanted.name,
+            scopes=wanted.scopes,
+            lifetime=None if wanted.expires_in is None else _seconds(wanted.expires_in),
+        )
+        return _created(token, minted)
+
+    return await once(request, principal, write, kept=_without_secret)
+
+
+@router.get("/workspaces/{ws}/tokens", operation_id="listTokens", summary="List tokens")
+async def list_tokens(
+    request: Request, principal: Annotated[Principal, requires("read:tokens")], paging: Paging
+) -> Page[TokenBody]:
+    """Your tokens that are not revoked, newest first; `admin:tokens` sees everybody's."""
+    rows = await service.list_tokens(
+        principal, database(request), before=paging.after_id("tokens"), limit=paging.limit + 1
+    )
+    shown, last = cut(rows, paging.limit)
+    return Page[TokenBody](
+        items=[_token(row) for row in shown], next_cursor=encode_cursor("tokens", last.id) if last else None
+    )
+
+
+@router.get("/workspaces/{ws}/tokens/{token}", operation_id="getToken", summary="Read a token's record")
+async def get_token(
+    request: Request,
+    principal: Annotated[Principal, requires("read:tokens")],
+    token: Annotated[str, Path(examples=[TOKEN_ID])],
+) -> TokenBody:
+    """Its prefix, scopes, expiry and last use."""
+    return _token(await service.read_token(principal, database(request), token))
+
+
+@router.delete(
+    "/workspaces/{ws}/tokens/{token}", status_code=204, operation_id="revokeToken", summary="Revoke a token"
+)
+async def revoke_token(
+    request: Request,
+    principal: Annotated[Principal, requires("write:tokens")],
+    token: Annotated[str, Path(examples=[TOKEN_ID])],
+) -> None:
+    """Ends a token at once. Its record stays readable by id."""
+    await service.revoke_token(principal, database(request), token)
+
+
+def _workspace(workspace: Workspace) -> WorkspaceBody:
+    return WorkspaceBody(
+        id=format_id("ws", workspace.id),
+        handle=workspace.handle,
+        name=workspace.name,
+        created_at=workspace.created_at,
+    )
+
+
+def _token(token: Token) -> TokenBody:
+    return TokenBody(
+        id=format_id("tok", token.id),
+        name=token.name,
+        prefix=token.prefix,
+        scopes=token.scopes,
+        user=format_id("usr", token.user_id),
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+        revoked_at=token.revoked_at,
+        last_used_at=token.last_used_at,
+        last_used_from=token.last_used_from,
+    )
+
+
+def _created(token: Token, minted: MintedToken) -> Response:
+    body = NewTokenBody(**_token(token).model_dump(), token=minted.text)
+    return Response(body.model_dump_json(), 201, media_type="application/json")
+
+
+def _without_secret(response: Response) -> bytes:
+    return msgspec.json.encode({**msgspec.json.decode(bytes(response.body)), "token": None})
+
+
+def _seconds(number: int) -> timedelta:
+    # Beyond any limit of the service, and within what a timedelta can hold.
+    return timedelta(seconds=max(-1, min(number, 10**9)))

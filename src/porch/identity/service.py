@@ -1,0 +1,133 @@
+"""What a principal can do with its workspace and with tokens."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from porch.contract.errors import InvalidInput, NotFound
+from porch.contract.ids import parse_id
+from porch.contract.principal import Principal
+from porch.contract.text import check_text
+from porch.identity import store
+from porch.identity.model import Token, Workspace
+from porch.identity.policy import check_grantable
+from porch.identity.tokens import MintedToken, mint
+from porch.storage.connection import Connection
+from porch.storage.database import Database
+
+MAX_NAME_BYTES = 200
+DEFAULT_LIFETIME = timedelta(days=90)
+MAX_LIFETIME = timedelta(days=365)
+
+
+async def read_workspace(principal: Principal, database: Database) -> Workspace:
+    """The principal's workspace."""
+    async with database.tenant(principal.workspace) as connection:
+        found = await store.read_workspace(connection, principal.workspace)
+    return _existing(principal, found)
+
+
+async def rename_workspace(principal: Principal, database: Database, name: str) -> Workspace:
+    """Gives the workspace another name; its handle stays."""
+    principal.require("admin", "workspaces")
+    name = check_name(name, "The workspace's name")
+    async with database.tenant(principal.workspace) as connection:
+        renamed = await store.rename_workspace(connection, principal.workspace, name)
+    return _existing(principal, renamed)
+
+
+async def create_token(
+    principal: Principal,
+    database: Database,
+    *,
+    name: str,
+    scopes: Sequence[str],
+    lifetime: timedelta | None = None,
+) -> tuple[Token, MintedToken]:
+    """A token for the principal itself, with no more scopes and no longer a life than the credential used.
+
+    `lifetime` is 90 days unless given, and a year at most. Raises InvalidInput, Forbidden.
+    """
+    principal.require("write", "tokens")
+    name = check_name(name, "The token's name")
+    granted = check_grantable(principal, scopes)
+    if lifetime is not None and not timedelta() < lifetime <= MAX_LIFETIME:
+        raise InvalidInput(
+            f"A token lives 1 second to {MAX_LIFETIME.days} days; expires_in gives that in seconds.",
+            errors=[{"pointer": "/expires_in", "detail": "out of range"}],
+        )
+    minted = mint()
+    async with database.tenant(principal.workspace) as connection:
+        remaining = await _remaining(connection, principal)
+        if lifetime is not None and remaining is not None and lifetime > remaining:
+            raise InvalidInput(
+                "A token cannot outlive the one that makes it. Ask for a shorter expires_in, or use a "
+                "credential that lives longer.",
+                errors=[{"pointer": "/expires_in", "detail": "longer than the maker's own"}],
+            )
+        token = await store.insert_token(
+            connection,
+            principal.workspace,
+            minted,
+            user=principal.id,
+            parent=principal.credential,
+            name=name,
+            scopes=granted,
+            lifetime=lifetime or min(DEFAULT_LIFETIME, remaining or DEFAULT_LIFETIME),
+        )
+    return token, minted
+
+
+async def list_tokens(
+    principal: Principal, database: Database, *, before: UUID | None, limit: int
+) -> list[Token]:
+    """Tokens that are not revoked, newest first: the principal's own, with `admin:tokens` all."""
+    principal.require("read", "tokens")
+    user = None if principal.allows("admin", "tokens") else principal.id
+    async with database.tenant(principal.workspace) as connection:
+        return await store.list_tokens(connection, principal.workspace, user, before, limit)
+
+
+async def read_token(principal: Principal, database: Database, token: str) -> Token:
+    """One token by id. Raises NotFound."""
+    async with database.tenant(principal.workspace) as connection:
+        return await _reach(connection, principal, token)
+
+
+async def revoke_token(principal: Principal, database: Database, token: str) -> None:
+    """Ends a token at once. Raises NotFound for what the principal cannot see."""
+    principal.require("write", "tokens")
+    async with database.tenant(principal.workspace) as connection:
+        found = await _reach(connection, principal, token)
+        await store.revoke_token(connection, principal.workspace, found.id)
+
+
+def check_name(text: str, what: str) -> str:
+    """A name people gave: trimmed, not empty, at most 200 bytes, without control characters."""
+    text = check_text(text.strip(), what, MAX_NAME_BYTES)
+    if not text:
+        raise InvalidInput(f"{what} is empty; give one.")
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise InvalidInput(f"{what} contains a control character; write it on one line.")
+    return text
+
+
+async def _reach(connection: Connection, principal: Principal, token: str) -> Token:
+    found = await store.read_token(connection, principal.workspace, parse_id("tok", token))
+    if found is None or not (found.user_id == principal.id or principal.allows("admin", "tokens")):
+        raise NotFound(f"There is no token {token[:80]!r} here.")
+    return found
+
+
+async def _remaining(connection: Connection, principal: Principal) -> timedelta | None:
+    """How long the credential in use has left, None for ever."""
+    used = await store.read_token(connection, principal.workspace, principal.credential)
+    if used is None or used.expires_at is None:
+        return None
+    return used.expires_at - datetime.now(UTC)
+
+
+def _existing(principal: Principal, workspace: Workspace | None) -> Workspace:
+    if workspace is None:
+        raise NotFound(f"The workspace {principal.workspace_handle!r} is gone.")
+    return workspace
