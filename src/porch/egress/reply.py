@@ -1,0 +1,121 @@
+"""One HTTP answer, read as it comes: bytes counted, silence bounded, its connection always freed."""
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+
+from porch.egress.failures import EgressError
+
+
+class Reply:
+    """An answer whose head has arrived. Ends by `settle()` (whole) or `close()` (given up)."""
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, *, idle_seconds: float, answer_seconds: float, max_bytes: int
+    ) -> None:
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self._response = response
+        self._content = response.content
+        self._loop = asyncio.get_running_loop()
+        self._max = max_bytes
+        self._received = 0
+        self._idle = idle_seconds
+        self._last = self._loop.time()
+        self._end = self._last + answer_seconds
+        self._expired: str | None = None
+        self._settled = False
+        # One lazy timer a stream: a timer rearmed with every read costs 1 us a token.
+        self._timer: asyncio.TimerHandle | None = self._loop.call_later(
+            min(idle_seconds, answer_seconds), self._watch
+        )
+
+    async def read(self) -> bytes:
+        """The bytes that have come since the last read, at least one; b"" at the end. Raises EgressError."""
+        try:
+            data = await self._content.readany()
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._failure(error) from error
+        self._last = self._loop.time()
+        self._received += len(data)
+        if self._received > self._max:
+            self.close()
+            raise EgressError(f"The answer is over {self._max:,} bytes.", "too_large")
+        return data
+
+    async def read_all(self, limit: int) -> bytes:
+        """The body's first `limit` bytes, at most; what breaks off is returned as far as it came."""
+        body = bytearray()
+        try:
+            while len(body) < limit and (data := await self.read()):
+                body += data
+        except EgressError:
+            pass
+        return bytes(body[:limit])
+
+    def expect_silence(self, idle_seconds: float) -> None:
+        """From now on, silence of so many seconds is enough to give up."""
+        self._idle = idle_seconds
+        self._last = self._loop.time()
+        self._arm(min(idle_seconds, max(0.0, self._end - self._last)))
+
+    def close(self) -> None:
+        """Give up the connection now. Does nothing after `settle()`."""
+        self._disarm()
+        if not self._settled:
+            self._response.close()
+
+    def settle(self, drains: set[asyncio.Task[None]], seconds: float = 2.0) -> None:
+        """Take the body for complete; the connection is reused if its end comes within `seconds`."""
+        self._disarm()
+        self._settled = True
+        if self._content.at_eof() or self._content.is_eof():
+            self._response.release()
+            return
+        task = self._loop.create_task(self._drain(seconds))
+        drains.add(task)
+        task.add_done_callback(drains.discard)
+
+    async def _drain(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                for _ in range(16):
+                    if not await self._content.readany():
+                        self._response.release()
+                        return
+        except (aiohttp.ClientError, OSError, ValueError):
+            pass
+        finally:
+            self._response.close()
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self._loop.call_later(seconds, self._watch)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _watch(self) -> None:
+        now = self._loop.time()
+        left = min(self._last + self._idle, self._end) - now
+        if left > 0.001:
+            self._arm(left)
+            return
+        self._timer = None
+        endless = now >= self._end - 0.001
+        self._expired = (
+            "It did not come to an end." if endless else f"Nothing came for {self._idle:g} seconds."
+        )
+        self._content.set_exception(TimeoutError())
+        self._response.close()
+
+    def _failure(self, error: Exception) -> EgressError:
+        self.close()
+        if self._expired is not None:
+            return EgressError(self._expired, "timeout")
+        if "encoding" in str(error):
+            return EgressError("The answer's compressed body could not be unpacked.", "protocol")
+        return EgressError("The connection broke off within the answer.", "cut")

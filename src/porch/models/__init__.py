@@ -1,0 +1,17 @@
+"""The models of this installation, by name."""
+
+from porch.models.addresses import ModelNotConfigured
+from porch.models.availability import BUNDLED_LABEL, Availability
+from porch.models.catalogue import ModelCard
+from porch.models.service import LocalModel, Models, Probe, ResolvedModel
+
+__all__ = [
+    "BUNDLED_LABEL",
+    "Availability",
+    "LocalModel",
+    "ModelCard",
+    "ModelNotConfigured",
+    "Models",
+    "Probe",
+    "ResolvedModel",
+]

@@ -1,0 +1,223 @@
+"""From a model's name to the provider that answers for it."""
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from porch.contract.definition import ModelSettings
+from porch.contract.errors import InvalidInput, ModelError, PorchError
+from porch.contract.messages import TextPart
+from porch.egress import Egress
+from porch.models.addresses import ModelNotConfigured, ollama_url, read_key, read_url
+from porch.models.availability import (
+    BUNDLED,
+    LATER,
+    Availability,
+    look_at_bundled,
+    look_at_later,
+    look_at_ollama,
+    look_at_openai,
+    look_at_scripted,
+)
+from porch.models.catalogue import ModelCard, find_card
+from porch.providers.assembly import Assembly
+from porch.providers.chat_completions import ChatCompletions, Quirks
+from porch.providers.endpoint import Endpoint, fixed
+from porch.providers.request import ModelMessage, ModelRequest, Provider, StepOutcome
+from porch.providers.scripted import Scripted
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+
+class LocalEndpoint(Protocol):
+    """Where the bundled model's process listens."""
+
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def api_key(self) -> str: ...
+
+
+class LocalModel(Protocol):
+    """The bundled model as a process that starts when it is first asked for."""
+
+    @property
+    def state(self) -> str:
+        """`absent`, `idle`, `starting`, `ready`, or `failed: ` and a sentence."""
+        ...
+
+    async def endpoint(self) -> LocalEndpoint:
+        """Where it listens, starting it if need be. Raises PorchError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """A model that can be asked. `model` is the provider's own name for it, `name` the whole one."""
+
+    provider: Provider
+    model: str
+    context_tokens: int
+    max_output_tokens: int | None
+    name: str
+    card: ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A model's sign of life: the model that answered and the seconds to its first event."""
+
+    model: str
+    seconds: float
+
+
+class Models:
+    """The models of this installation.
+
+    `environ` holds keys and addresses under their usual names; it is read here and nowhere else.
+    """
+
+    def __init__(self, environ: Mapping[str, str], egress: Egress, local: LocalModel | None = None) -> None:
+        self._environ = environ
+        self._egress = egress
+        self._local = local
+        self._makers: dict[str, Callable[[str], Provider]] = {
+            "openai": self._openai,
+            "ollama": self._ollama,
+            "local": self._bundled,
+            "scripted": self._scripted,
+        }
+        self._providers: dict[str, Provider] = {}
+
+    def resolve(self, name: str) -> ResolvedModel:
+        """The model of that name (`provider:model`).
+
+        Raises InvalidInput for a name that nothing answers to, ModelNotConfigured when a key, an address or
+        the weights are missing.
+        """
+        provider, colon, model = name.partition(":")
+        maker = self._makers.get(provider)
+        if not colon or not model or maker is None:
+            raise self._unknown(name, provider, model)
+        if provider not in self._providers:
+            self._providers[provider] = maker(model)
+        elif provider == "local":
+            self._bundled(model)
+        card = find_card(provider, model)
+        context = self._ollama_window(card) if provider == "ollama" else card.context_tokens
+        return ResolvedModel(
+            provider=self._providers[provider],
+            model=model,
+            context_tokens=context,
+            max_output_tokens=card.max_output_tokens,
+            name=name,
+            card=card,
+        )
+
+    async def available(self, *, seconds: float = 0.3) -> list[Availability]:
+        """Every provider with what was found for it. Waits for Ollama no longer than `seconds`."""
+        return [
+            look_at_bundled(self._local.state if self._local is not None else "off"),
+            look_at_openai(self._environ),
+            await look_at_ollama(self._egress, self._environ, seconds),
+            *(look_at_later(self._environ, name) for name in LATER),
+            look_at_scripted(),
+        ]
+
+    async def probe(self, name: str) -> Probe:
+        """Ask a model for a word and wait for its first event. Raises as `resolve` does, and ModelError."""
+        resolved = self.resolve(name)
+        request = ModelRequest(
+            model=resolved.model,
+            instructions="",
+            messages=[ModelMessage(role="user", parts=[TextPart(text="Say OK.")])],
+            settings=ModelSettings(max_output_tokens=16),
+        )
+        outcome = StepOutcome()
+        started = time.perf_counter()
+        stream = resolved.provider.stream(request, Assembly("probe"), outcome)
+        async with aclosing(cast("Any", stream)) as events:
+            async for _ in events:
+                break
+        return Probe(model=outcome.model or resolved.model, seconds=time.perf_counter() - started)
+
+    def _unknown(self, name: str, provider: str, model: str) -> InvalidInput:
+        if provider in LATER and model:
+            label, _ = LATER[provider]
+            built = ", ".join(f"{known}:" for known in self._makers)
+            return InvalidInput(
+                f"{name[:80]!r} cannot be used: {label} is not built in yet. These are: {built}."
+            )
+        if not model:
+            return InvalidInput(
+                f'{name[:80]!r} names no model; write "provider:model", such as "local:smollm2".'
+            )
+        known = ", ".join(f"{known}:" for known in self._makers)
+        return InvalidInput(
+            f"{name[:80]!r} cannot be used: there is no provider {provider[:40]!r}. Known: {known}."
+        )
+
+    def _openai(self, model: str) -> Provider:
+        key = read_key(self._environ, "OPENAI_API_KEY")
+        url = read_url(self._environ, "OPENAI_BASE_URL", None)
+        if key is None and url is None:
+            raise ModelNotConfigured(
+                f'"openai:{model[:60]}" needs a key: set OPENAI_API_KEY, or set OPENAI_BASE_URL to a server '
+                "that needs none, and start Porch again."
+            )
+        endpoint = Endpoint(
+            label="OpenAI" if url is None else "the OpenAI-compatible server",
+            base_url=url or OPENAI_URL,
+            key=key,
+            key_name="OPENAI_API_KEY",
+            url_name="OPENAI_BASE_URL",
+        )
+        # OpenAI's newer models refuse `max_tokens`; many servers of the family know nothing else.
+        quirks = Quirks(max_tokens="max_completion_tokens" if url is None else "max_tokens")
+        return ChatCompletions(self._egress, fixed(endpoint), quirks)
+
+    def _ollama(self, _: str) -> Provider:
+        endpoint = Endpoint(
+            label="Ollama",
+            base_url=ollama_url(self._environ) + "/v1",
+            url_name="OLLAMA_HOST",
+            hint="Start it (ollama serve), or set OLLAMA_HOST to where it runs.",
+        )
+        return ChatCompletions(self._egress, fixed(endpoint))
+
+    def _bundled(self, model: str) -> Provider:
+        if model != BUNDLED:
+            raise InvalidInput(
+                f'"local:{model[:60]}" is not bundled; the bundled model is "local:{BUNDLED}".'
+            )
+        local = self._local
+        if local is None:
+            raise ModelNotConfigured(
+                f'"local:{BUNDLED}" cannot run here: the bundled model is switched off. Choose another model.'
+            )
+
+        async def locate() -> Endpoint:
+            try:
+                found = await local.endpoint()
+            except PorchError as error:
+                raise ModelError(
+                    error.message, code="local_model", category="overloaded", retryable=error.status == 503
+                ) from error
+            return Endpoint(
+                label="the bundled model",
+                base_url=found.base_url,
+                key=found.api_key,
+                hint="Its process may have ended; ask again, or run porch doctor.",
+            )
+
+        return ChatCompletions(self._egress, locate, Quirks(tools=False))
+
+    def _scripted(self, _: str) -> Provider:
+        return Scripted()
+
+    def _ollama_window(self, card: ModelCard) -> int:
+        size = self._environ.get("OLLAMA_CONTEXT_LENGTH", "").strip()
+        return int(size) if re.fullmatch(r"[1-9]\d{2,8}", size, re.ASCII) else card.context_tokens
