@@ -1,0 +1,187 @@
+"""What the agents' routes answer, as OpenAPI shows it."""
+
+from datetime import datetime
+from typing import Any, cast
+
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field
+
+from porch.agents.model import Agent, Conversation, Version
+from porch.contract.definition import Definition
+from porch.contract.ids import format_id
+from porch.contract.principal import Principal
+
+AGENT_ID, CONVERSATION_ID, MESSAGE_ID, RUN_ID, USER_ID = (
+    f"{prefix}_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b" for prefix in ("agt", "conv", "msg", "run", "usr")
+)
+DEFINITION: dict[str, Any] = {
+    "name": "helper",
+    "title": "Helper",
+    "description": "Answers short questions and knows what time it is.",
+    "instructions": "Answer briefly. Look at the clock before you speak of today.",
+    "model": ["anthropic:claude-sonnet-4-5", "local:smollm2"],
+    "tools": ["clock"],
+    "settings": {"temperature": 0.2},
+}
+HASH = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+
+class AgentBody(BaseModel):
+    """An agent and its draft."""
+
+    id: str = Field(examples=[AGENT_ID])
+    handle: str = Field(examples=["helper"])
+    agent: str = Field(examples=["@ada/helper"], description="How others call it.")
+    definition: dict[str, Any] = Field(examples=[DEFINITION], description="The draft.")
+    revision: int = Field(examples=[3], description="Counts the draft's changes; also the ETag.")
+    latest_version: int | None = Field(examples=[2], description="Null until published.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class ChangedAgentBody(AgentBody):
+    """An agent just written."""
+
+    warnings: list[str] = Field(examples=[["ANTHROPIC_API_KEY is not set; set it and start Porch again."]])
+
+
+class VersionBody(BaseModel):
+    """A version: it never changes."""
+
+    agent: str = Field(examples=["@ada/helper"])
+    number: int = Field(examples=[2])
+    definition: dict[str, Any] = Field(examples=[DEFINITION])
+    content_hash: str = Field(examples=[HASH], description="Equal for equal definitions.")
+    note: str = Field(examples=["Looks at the clock first."])
+    created_by: str = Field(examples=[USER_ID])
+    created_at: datetime
+
+
+class PublishedVersionBody(VersionBody):
+    """The version that a publication gave."""
+
+    warnings: list[str]
+
+
+class Publication(BaseModel):
+    """What a new version is given besides the draft."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"note": "Looks at the clock first."}]}
+    )
+
+    note: str = ""
+
+
+class ConversationRequest(BaseModel):
+    """A conversation to be begun."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"title": "Plans for Sunday"}]})
+
+    title: str = ""
+
+
+class ParticipantBody(BaseModel):
+    """Who the agent talks to."""
+
+    kind: str = Field(examples=["user"])
+    id: str = Field(examples=[USER_ID])
+
+
+class ConversationBody(BaseModel):
+    """A conversation."""
+
+    id: str = Field(examples=[CONVERSATION_ID])
+    agent: str = Field(examples=["@ada/helper"])
+    agent_id: str = Field(examples=[AGENT_ID])
+    participant: ParticipantBody
+    title: str = Field(examples=["Plans for Sunday"])
+    created_at: datetime
+    updated_at: datetime
+
+
+class MessageBody(BaseModel):
+    """A message. `parent` is the one it follows; `parts` are text, reasoning, refusals, tool calls and results."""
+
+    id: str = Field(examples=[MESSAGE_ID])
+    role: str = Field(examples=["user"])
+    parts: list[dict[str, Any]] = Field(examples=[[{"type": "text", "text": "What time is it?"}]])
+    created_at: datetime
+    parent: str | None = None
+    run: str | None = Field(default=None, examples=[RUN_ID])
+
+
+def agent_body(principal: Principal, agent: Agent) -> AgentBody:
+    """The agent as its routes answer it."""
+    return AgentBody(
+        id=format_id("agt", agent.id),
+        handle=agent.handle,
+        agent=_address(principal, agent.handle),
+        definition=msgspec.to_builtins(agent.draft),
+        revision=agent.revision,
+        latest_version=agent.latest_version,
+        created_at=agent.created_at,
+        updated_at=agent.updated_at,
+    )
+
+
+def version_body(principal: Principal, handle: str, version: Version) -> VersionBody:
+    """The version as its routes answer it."""
+    return VersionBody(
+        agent=_address(principal, handle),
+        number=version.number,
+        definition=msgspec.to_builtins(version.definition),
+        content_hash=version.content_hash,
+        note=version.note,
+        created_by=format_id("usr", version.created_by),
+        created_at=version.created_at,
+    )
+
+
+def conversation_body(principal: Principal, conversation: Conversation) -> ConversationBody:
+    """The conversation as its routes answer it."""
+    prefix = {"user": "usr", "guest": "gst", "agent": "agt"}[conversation.participant_kind]
+    return ConversationBody(
+        id=format_id("conv", conversation.id),
+        agent=_address(principal, conversation.agent_handle),
+        agent_id=format_id("agt", conversation.agent_id),
+        participant=ParticipantBody(
+            kind=conversation.participant_kind, id=format_id(prefix, conversation.participant_id)
+        ),
+        title=conversation.title,
+        created_at=conversation.created_at,
+        updated_at=conversation.updated_at,
+    )
+
+
+def definition_body() -> dict[str, Any]:
+    """The request body of a definition, for `openapi_extra`."""
+    (_,), components = msgspec.json.schema_components([Definition], ref_template="{name}")
+    schema = _inlined(components["Definition"], components)
+    return {"required": True, "content": {"application/json": {"schema": schema, "example": DEFINITION}}}
+
+
+def patch_body() -> dict[str, Any]:
+    """The request body of a change to a definition."""
+    schema = {"type": "object", "description": "A JSON merge patch (RFC 7396): null removes a key."}
+    example = {"instructions": "Answer in one sentence.", "tools": None}
+    content = {"schema": schema, "example": example}
+    return {
+        "required": True,
+        "content": {"application/json": content, "application/merge-patch+json": content},
+    }
+
+
+def _address(principal: Principal, handle: str) -> str:
+    return f"@{principal.workspace_handle}/{handle}"
+
+
+def _inlined(schema: Any, components: dict[str, Any]) -> Any:
+    if isinstance(schema, dict):
+        items = cast("dict[str, Any]", schema)
+        if "$ref" in items:
+            return _inlined(components[items["$ref"]], components)
+        return {key: _inlined(value, components) for key, value in items.items()}
+    if isinstance(schema, list):
+        return [_inlined(entry, components) for entry in cast("list[Any]", schema)]
+    return schema

@@ -1,0 +1,52 @@
+"""Agents, their versions, and the conversations people have with them."""
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from porch.contract.definition import Definition
+from porch.contract.errors import Conflict
+
+
+class StaleRevision(Conflict):
+    """Raised when If-Match names a revision of a draft that is not the present one."""
+
+    code = "stale_revision"
+    status = 412
+
+
+class Agent(Struct, frozen=True, kw_only=True):
+    """An agent with its draft. `revision` counts the draft's changes; `latest_version` is None until published."""
+
+    id: UUID
+    handle: str
+    draft: Definition
+    revision: int
+    latest_version: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class Version(Struct, frozen=True, kw_only=True):
+    """A published definition; it never changes. `content_hash` is equal for equal definitions."""
+
+    number: int
+    definition: Definition
+    content_hash: str
+    note: str
+    created_by: UUID
+    created_at: datetime
+
+
+class Conversation(Struct, frozen=True, kw_only=True):
+    """A conversation between a participant and an agent."""
+
+    id: UUID
+    agent_id: UUID
+    agent_handle: str
+    participant_kind: str
+    participant_id: UUID
+    title: str
+    created_at: datetime
+    updated_at: datetime

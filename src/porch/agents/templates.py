@@ -1,0 +1,57 @@
+"""Agents to begin with: the definitions in `gallery/`, for `porch new`."""
+
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from porch.contract.definition import Definition, parse_definition
+from porch.contract.errors import NotFound
+
+DEFAULT = "assistant"
+
+
+class Template(Struct, frozen=True, kw_only=True):
+    """A definition under a name, with a sentence that says what it is good for."""
+
+    name: str
+    summary: str
+    definition: Definition
+
+    def named(self, name: str, model: str | None = None) -> Definition:
+        """Its definition for an agent of this name, and of this model where one is given."""
+        values: dict[str, Any] = {**msgspec.to_builtins(self.definition), "name": name}
+        if name != self.definition.name:
+            values["title"] = name.replace("-", " ").capitalize()
+        if model is not None:
+            values["model"] = model
+        return parse_definition(values)
+
+
+@cache
+def templates() -> dict[str, Template]:
+    """All templates by name, the default one first."""
+    found = [
+        _read(entry.name, entry.read_text("utf-8"))
+        for entry in files("porch.agents").joinpath("gallery").iterdir()
+    ]
+    return {each.name: each for each in sorted(found, key=lambda each: (each.name != DEFAULT, each.name))}
+
+
+def find_template(name: str) -> Template:
+    """The template of this name. Raises NotFound that lists them."""
+    if name not in templates():
+        raise NotFound(f"There is no template {name[:60]!r}; there are {', '.join(templates())}.")
+    return templates()[name]
+
+
+def _read(file: str, text: str) -> Template:
+    values = tomllib.loads(text)
+    definition: dict[str, Any] = values["definition"]
+    definition["instructions"] = definition["instructions"].strip()
+    return Template(
+        name=file.removesuffix(".toml"), summary=values["summary"], definition=parse_definition(definition)
+    )
