@@ -1,0 +1,163 @@
+"""The one writer of this process: it gathers all runs' frames and commits them in batches.
+
+Boundaries jump the queue and share commits; deltas wait at most the batching delay.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import Any
+
+from porch.contract.errors import DatabaseUnavailable
+from porch.runs.live import LiveRun, Row
+from porch.storage.connection import LOST, Connection, is_lost
+from porch.storage.database import Database
+
+log = logging.getLogger(__name__)
+
+DELAY_SECONDS = 0.2
+TICK_SECONDS = 0.025
+MAX_ROWS = 64
+WRITE = "SELECT * FROM porch.write_journal($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)"
+
+
+class Journal:
+    """Appends frames through one connection and one SQL function, which checks lease and epoch row by row."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._urgent: deque[LiveRun] = deque()
+        self._due: deque[tuple[float, LiveRun]] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None
+
+    async def start(self) -> None:
+        """Open the connection and begin writing. Raises DatabaseUnavailable."""
+        self._connection = await self._database.dedicated()
+        self._task = asyncio.create_task(self._run(), name="journal")
+
+    async def stop(self) -> None:
+        """Write what is there, then stop."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        runs = {live.id: live for live in (*self._urgent, *(live for _, live in self._due))}
+        rows = [row for live in runs.values() if not live.lost and (row := live.take())]
+        if rows and self._connection and not self._connection.is_closed():
+            try:
+                async with asyncio.timeout(2):
+                    await self._write(self._connection, rows)
+            except (TimeoutError, *LOST) as error:
+                log.warning("The last deltas could not be written: %s", error)
+        if self._connection:
+            self._connection.terminate()
+
+    def wake(self, live: LiveRun, *, urgent: bool) -> None:
+        """This run has frames to write, at once or within the batching delay."""
+        if urgent:
+            self._urgent.append(live)
+            self._wake.set()
+        elif not live.queued:
+            live.queued = True
+            self._due.append((time.monotonic() + DELAY_SECONDS, live))
+            if len(self._due) == 1:
+                self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            rows = self._gather()
+            if rows:
+                await self._write_surely(rows)
+            elif self._urgent or self._due:
+                await self._pause(TICK_SECONDS)
+            else:
+                self._wake.clear()
+                await self._wake.wait()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait a tick, or less when a boundary comes."""
+        self._wake.clear()
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(seconds, self._wake.set)
+        await self._wake.wait()
+        timer.cancel()
+
+    def _gather(self) -> list[Row]:
+        rows: list[Row] = []
+        while self._urgent and len(rows) < MAX_ROWS:
+            self._take(self._urgent.popleft(), rows)
+        now = time.monotonic()
+        while self._due and len(rows) < MAX_ROWS and self._due[0][0] <= now:
+            live = self._due.popleft()[1]
+            live.queued = False
+            self._take(live, rows)
+        return rows
+
+    @staticmethod
+    def _take(live: LiveRun, rows: list[Row]) -> None:
+        if not live.lost and (row := live.take()):
+            rows.append(row)
+
+    async def _write_surely(self, rows: list[Row]) -> None:
+        """Write these very rows until it is known that they are in, or that they never will be."""
+        while rows:
+            try:
+                stale = await self._write(await self._connected(), rows)
+            except Exception as error:
+                if self._is_lost(error):
+                    await asyncio.sleep(TICK_SECONDS)
+                    rows = [row for row in rows if not row.live.lost]
+                elif len(rows) > 1:
+                    for row in rows:
+                        await self._write_surely([row])
+                    return
+                else:
+                    log.exception("The journal refused a row of %s", rows[0].live.name)
+                    # Its run is taken over from the last commit.
+                    rows[0].live.lose()
+                    return
+            else:
+                for row in rows:
+                    if row.live.id in stale:
+                        row.live.lose()
+                    else:
+                        row.live.committed(row.last)
+                return
+
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.dedicated()
+        return self._connection
+
+    def _is_lost(self, error: Exception) -> bool:
+        connection = self._connection
+        lost = isinstance(error, DatabaseUnavailable) or (connection and is_lost(error, connection))
+        if lost and connection is not None:
+            connection.terminate()
+            self._connection = None
+        return bool(lost)
+
+    async def _write(self, connection: Connection, rows: list[Row]) -> set[Any]:
+        ends = [(row.live, row.ending) for row in rows if row.ending]
+        answer = await connection.fetch(
+            WRITE,
+            rows[0].live.process,
+            [row.live.workspace for row in rows],
+            [row.live.id for row in rows],
+            [row.live.epoch for row in rows],
+            [row.first for row in rows],
+            [row.last for row in rows],
+            [row.frames for row in rows],
+            [live.workspace for live, _ in ends],
+            [live.id for live, _ in ends],
+            [live.epoch for live, _ in ends],
+            [end.status for _, end in ends],
+            [end.message for _, end in ends],
+            [end.parts.decode() for _, end in ends],
+            [end.usage.decode() if end.usage else None for _, end in ends],
+            [end.error.decode() if end.error else None for _, end in ends],
+            timeout=10,
+        )
+        return {row[0] for row in answer}

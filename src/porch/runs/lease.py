@@ -1,0 +1,125 @@
+"""This process's lease on its runs: renewed by the database's clock, given up early by our own."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+from porch.contract.errors import DatabaseUnavailable, Unavailable
+from porch.contract.ids import new_uuid
+from porch.storage.connection import LOST, Connection
+from porch.storage.database import Database
+
+log = logging.getLogger(__name__)
+
+
+class LeaseLost(Unavailable):
+    """Raised when this process may no longer write the runs that it held; another takes them over."""
+
+    code = "lease_lost"
+
+
+class Lease:
+    """Holds runs for this process while heartbeats come through.
+
+    Only the database's clock judges a lease. The holder stops at half of it without a renewed heartbeat, by its
+    monotonic clock, so it has always stopped before another may begin.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        seconds: float,
+        *,
+        on_lost: Callable[[], None],
+        on_cancel: Callable[[UUID, str], None],
+    ) -> None:
+        """`on_lost` is called when the lease is given up; `on_cancel` with a run and who asked."""
+        self.process = new_uuid()
+        self._database = database
+        self._seconds = seconds
+        self._on_lost = on_lost
+        self._on_cancel = on_cancel
+        self._deadline = 0.0
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def valid(self) -> bool:
+        """Whether this process may still write and show what its runs produce."""
+        return time.monotonic() < self._deadline
+
+    async def start(self) -> None:
+        """Take a first lease and keep it renewed. Raises DatabaseUnavailable."""
+        await self._register()
+        self._task = asyncio.create_task(self._keep(), name="lease")
+
+    async def stop(self) -> None:
+        """Give the lease back, so that another process may go on at once with what is left."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._deadline = 0.0
+        try:
+            async with asyncio.timeout(2), self._database.system() as connection:
+                await connection.execute("SELECT porch.release_process($1)", self.process)
+        except (DatabaseUnavailable, TimeoutError) as error:
+            log.warning("The lease could not be given back; it runs out in %g s. %s", self._seconds, error)
+        if self._connection:
+            self._connection.terminate()
+
+    async def _register(self) -> None:
+        process = new_uuid()
+        before = time.monotonic()
+        async with self._database.system() as connection:
+            await connection.execute(
+                "SELECT porch.register_process($1, $2, $3, $4)",
+                process,
+                socket.gethostname(),
+                os.getpid(),
+                timedelta(seconds=self._seconds),
+            )
+        self.process = process
+        self._deadline = before + self._seconds / 2
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds / 8)
+            try:
+                async with asyncio.timeout(self._seconds / 4):
+                    await (self._beat() if self.valid else self._begin_again())
+            except (DatabaseUnavailable, TimeoutError, *LOST) as error:
+                self._drop_connection()
+                log.warning("Heartbeat failed: %s", error or type(error).__name__)
+            except Exception:
+                self._drop_connection()
+                log.exception("Heartbeat failed")
+            if not self.valid:
+                self._on_lost()
+
+    async def _begin_again(self) -> None:
+        await self._register()
+        log.warning("This process lost its lease and has taken a new one; its runs are taken over.")
+
+    async def _beat(self) -> None:
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await self._database.dedicated()
+        before = time.monotonic()
+        row = await self._connection.fetchrow(
+            "SELECT * FROM porch.heartbeat($1, $2)", self.process, timedelta(seconds=self._seconds)
+        )
+        if row is None or not row["alive"]:
+            self._deadline = 0.0
+            return
+        self._deadline = before + self._seconds / 2
+        for run, by in zip(row["cancel_runs"] or (), row["cancel_by"] or (), strict=True):
+            self._on_cancel(run, by)
+
+    def _drop_connection(self) -> None:
+        if self._connection:
+            self._connection.terminate()
+            self._connection = None

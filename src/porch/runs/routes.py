@@ -1,0 +1,202 @@
+"""Runs over HTTP: start, look, follow, cancel."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, cast
+from uuid import UUID
+
+import msgspec
+from fastapi import Header, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from porch.contract.errors import InvalidInput
+from porch.contract.frames import START, Cursor
+from porch.contract.ids import format_id, parse_id
+from porch.contract.messages import Part, TextPart
+from porch.contract.principal import Principal
+from porch.contract.text import check_text
+from porch.http.auth import requires
+from porch.http.idempotency import IDEMPOTENT, claimed
+from porch.http.routing import api_router
+from porch.runs.service import RunKey, Runs
+from porch.runs.store import RunRecord
+
+MAX_MESSAGE_BYTES = 512 * 1024
+
+router = api_router("/api/v1", "runs")
+Runner = Annotated[Principal, requires("run:agents", on="object")]
+Viewer = Annotated[Principal, requires("read:conversations")]
+
+
+class TextInput(BaseModel):
+    """A part of a message."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["text"]
+    text: str
+
+
+class RunInput(BaseModel):
+    """A message to an agent."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"input": "What time is it?"}]})
+    input: str | list[TextInput] = Field(description="Text, or the message's parts.")
+
+
+class RunAccepted(BaseModel):
+    """A run that was committed and goes on by itself."""
+
+    run: str = Field(examples=["run_0199f3a1c2d47e10a5b6c7d8e9f00112"])
+    conversation: str
+    message: str
+
+
+class RunState(BaseModel):
+    """A run as it stands."""
+
+    id: str = Field(examples=["run_0199f3a1c2d47e10a5b6c7d8e9f00112"])
+    agent: str = Field(examples=["@home/hello"])
+    version: int | None = Field(description="The version that answers; null for a draft.")
+    conversation: str
+    status: Literal["running", "paused", "finished", "failed", "cancelled"]
+    input_message: str
+    output_message: str | None
+    usage: dict[str, Any] | None
+    error: dict[str, Any] | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The stream: server-sent events, one contract event each (`/contract/v1/schema.json`). "
+        "Go on after a lost connection from `Last-Event-ID`.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'id: 1-3\nevent: part.started\ndata: {"v":1,"type":"part.started",…}\n\n',
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/conversations/{conversation}/runs",
+    operation_id="startRun",
+    status_code=202,
+    response_model=RunAccepted,
+    responses=STREAM,
+    openapi_extra=IDEMPOTENT,
+)
+async def start_run(request: Request, principal: Runner, conversation: str, body: RunInput) -> Response:
+    """Send a message and let the agent answer.
+
+    With `Accept: text/event-stream` the answer is the run's stream, otherwise 202 with its id. The message is
+    committed before anything is answered; the run goes on when its readers leave.
+    """
+    runs = _runs(request)
+    parts = _parts(body)
+    where = parse_id("conv", conversation)
+    async with claimed(request, principal, fenced=True) as claim:
+        if claim is not None and claim.stored is not None:
+            run = parse_id("run", msgspec.json.decode(claim.stored.body)["run"])
+            return await _again(runs, principal, run, streams=_streams(request))
+        key = RunKey(claim.route, claim.key) if claim else None
+        started = await runs.start_run(principal, where, parts, key)
+    if _streams(request):
+        return runs.follow_new(principal, started)
+    return _accepted(started.run, where, started.message)
+
+
+@router.get("/runs/{run}", operation_id="getRun")
+async def get_run(request: Request, principal: Viewer, run: str) -> RunState:
+    """A run's state."""
+    return _state(principal, await _runs(request).get(principal, parse_id("run", run)))
+
+
+@router.get(
+    "/runs/{run}/events",
+    operation_id="followRun",
+    response_class=Response,
+    responses={**STREAM, 204: {"description": "The cursor stands at the run's end: there is nothing more."}},
+)
+async def follow_run(
+    request: Request,
+    principal: Viewer,
+    run: str,
+    after: Annotated[str | None, Query(description="A cursor `<epoch>-<seq>`.", examples=["1-57"])] = None,
+    last_event_id: Annotated[str | None, Header(description="Like `after`, and stronger.")] = None,
+) -> Response:
+    """The run's stream, from its start or from behind a cursor, as long as the run exists."""
+    text = last_event_id or after
+    cursor = Cursor.parse(text) if text else START
+    stream = await _runs(request).follow(principal, parse_id("run", run), cursor)
+    return stream or Response(status_code=204)
+
+
+@router.post("/runs/{run}/cancel", operation_id="cancelRun", status_code=202)
+async def cancel_run(request: Request, principal: Viewer, run: str) -> RunState:
+    """Ask the run to stop; its stream ends with `run.cancelled`. Nothing happens when it is over."""
+    return _state(principal, await _runs(request).cancel(principal, parse_id("run", run)))
+
+
+def _runs(request: Request) -> Runs:
+    return cast("Runs", request.app.state.runs)
+
+
+def _streams(request: Request) -> bool:
+    return "text/event-stream" in request.headers.get("accept", "")
+
+
+def _parts(body: RunInput) -> list[Part]:
+    texts = [body.input] if isinstance(body.input, str) else [part.text for part in body.input]
+    if not any(text.strip() for text in texts):
+        raise InvalidInput(
+            "The message is empty; write something.", errors=[{"pointer": "/input", "detail": "empty"}]
+        )
+    if sum(len(text.encode("utf-8", "replace")) for text in texts) > MAX_MESSAGE_BYTES:
+        raise InvalidInput(
+            f"The message is over {MAX_MESSAGE_BYTES // 1024} KiB. Shorten it, or send it in several messages.",
+            errors=[{"pointer": "/input", "detail": "too long"}],
+        )
+    return [TextPart(text=check_text(text, "The message", MAX_MESSAGE_BYTES)) for text in texts]
+
+
+async def _again(runs: Runs, principal: Principal, run: UUID, *, streams: bool) -> Response:
+    """The answer to a message that was sent before under the same key."""
+    replayed = {"Idempotency-Replayed": "true"}
+    if streams:
+        stream = await runs.follow(principal, run)
+        assert stream is not None  # from the start there is always something
+        stream.headers.update(replayed)
+        return stream
+    record = await runs.get(principal, run)
+    answer = _accepted(run, record.conversation, record.input_message)
+    answer.headers.update(replayed)
+    return answer
+
+
+def _accepted(run: UUID, conversation: UUID, message: UUID) -> Response:
+    name = format_id("run", run)
+    body = RunAccepted(
+        run=name, conversation=format_id("conv", conversation), message=format_id("msg", message)
+    )
+    headers = {"location": f"/api/v1/runs/{name}"}
+    return Response(body.model_dump_json(), 202, headers, "application/json")
+
+
+def _state(principal: Principal, record: RunRecord) -> RunState:
+    return RunState(
+        id=format_id("run", record.id),
+        agent=f"@{principal.workspace_handle}/{record.handle}",
+        version=record.version,
+        conversation=format_id("conv", record.conversation),
+        status=record.status,
+        input_message=format_id("msg", record.input_message),
+        output_message=format_id("msg", record.output_message) if record.output_message else None,
+        usage=msgspec.to_builtins(record.usage) if record.usage else None,
+        error=msgspec.to_builtins(record.error) if record.error else None,
+        created_at=record.created_at,
+        finished_at=record.finished_at,
+    )

@@ -1,0 +1,347 @@
+"""What one can do with runs: start one, look at it, follow it, cancel it."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+import msgspec
+
+from porch.contract.errors import Conflict, ConversationBusy, NotFound, Unavailable
+from porch.contract.events import AnyEvent, ErrorInfo, RunStarted, StepStarted
+from porch.contract.frames import START, Cursor, encode_frame
+from porch.contract.ids import format_id, new_uuid
+from porch.contract.messages import Part
+from porch.contract.principal import Principal
+from porch.http.idempotency import InProgress
+from porch.models.service import Models
+from porch.plugins.service import Tools
+from porch.runs import store
+from porch.runs.context import StoredMessage
+from porch.runs.engine import Engine
+from porch.runs.journal import Journal
+from porch.runs.lease import Lease
+from porch.runs.live import LiveRun
+from porch.runs.reader import Reader
+from porch.runs.recovery import Recovery
+from porch.runs.store import ACTIVE, Claimed, Key, LoadedTurn, NewRun, Page, RunRecord
+from porch.runs.stream import KEEP_ALIVE_SECONDS, EventStream
+from porch.runs.transcript import Transcript
+from porch.runs.turn import Turn
+from porch.storage.database import Database
+
+log = logging.getLogger(__name__)
+
+START_ATTEMPTS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that was committed: its ids, and its first frames as they stand in the journal."""
+
+    run: UUID
+    message: UUID
+    frames: bytes
+    cursor: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """An idempotency key that the caller holds for a route."""
+
+    route: str
+    key: str
+
+    def bind(self, principal: Principal, run: UUID) -> Key:
+        """With the answer to keep: which run it was."""
+        return Key(principal.id, self.route, self.key, b'{"run":"%b"}' % format_id("run", run).encode())
+
+
+class Runs:
+    """The runs of this process, and the way to all others through the journal."""
+
+    def __init__(
+        self, database: Database, models: Models, tools: Tools, *, lease_seconds: float = 4.0
+    ) -> None:
+        self.readers: set[Reader] = set()
+        self._database = database
+        self._engine = Engine(models, tools)
+        self._live: dict[UUID, LiveRun] = {}
+        self._starting: set[UUID] = set()
+        self._lease = Lease(database, lease_seconds, on_lost=self._lose_all, on_cancel=self._cancel_here)
+        self._journal = Journal(database)
+        self._recovery = Recovery(database, self._lease, self, lease_seconds / 8)
+        self._keep_alive: asyncio.Task[None] | None = None
+        self._open = False
+        self.started = 0
+        self.taken_over = 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether this process may take messages."""
+        return self._open and self._lease.valid
+
+    @property
+    def process(self) -> UUID:
+        """The id under which this process holds its lease."""
+        return self._lease.process
+
+    @property
+    def active(self) -> int:
+        """How many runs this process carries."""
+        return len(self._live)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How much its runs have produced that is not committed yet."""
+        return sum(live.waiting_bytes for live in self._live.values())
+
+    async def start(self) -> None:
+        """Take a lease, and look for runs that were left behind. Raises DatabaseUnavailable."""
+        await self._lease.start()
+        await self._journal.start()
+        self._recovery.start()
+        self._keep_alive = asyncio.create_task(self._send_keep_alives(), name="keep-alive")
+        self._open = True
+
+    async def stop(self) -> None:
+        """Stop in order: what is at work is left, committed as far as it came, to the next process."""
+        if not self._open:
+            return
+        self._open = False
+        await self._recovery.stop()
+        tasks = [live.task for live in self._live.values() if live.task]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=2)
+        await self._journal.stop()
+        await self._lease.stop()
+        for reader in tuple(self.readers):
+            reader.finish("ended")
+        if self._keep_alive:
+            self._keep_alive.cancel()
+
+    # -- starting
+
+    async def start_run(
+        self, principal: Principal, conversation: UUID, parts: list[Part], key: RunKey | None = None
+    ) -> Started:
+        """Commit a message and its run together, and begin to answer.
+
+        Raises NotFound, Conflict (`conversation_busy`) when a run is at work there, Unavailable while this
+        process has no lease.
+        """
+        if not self.ready:
+            raise Unavailable(
+                "The server cannot take messages just now: it has no lease yet. Try again in a moment."
+            )
+        for _ in range(START_ATTEMPTS):
+            turn = await store.load_turn(self._database, principal.workspace, conversation)
+            if turn is None or not _may_see(principal, turn.participant_kind, turn.participant):
+                raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
+            principal.require("run", "agents", format_id("agt", turn.agent))
+            new, events = _new_run(principal, conversation, turn, parts, self._lease.process, key)
+            outcome, active = await self._commit_start(new)
+            if outcome == "started":
+                self._begin(new, turn, parts, events)
+                return Started(new.run, new.message, new.frames, Cursor(1, new.last_seq))
+            if outcome == "repeated":
+                raise InProgress("This message was sent twice at once under its Idempotency-Key. Try again.")
+            if outcome == "busy":
+                raise _busy(active)
+        raise Conflict(
+            "Others write into this conversation at the same time. Read it again, then send once more."
+        )
+
+    async def _commit_start(self, new: NewRun) -> tuple[str, UUID | None]:
+        self._starting.add(new.run)
+        try:
+            return await store.start_run(self._database, new)
+        except BaseException:
+            # It may have been committed all the same; then somebody must carry it.
+            self._recovery.doubt()
+            raise
+        finally:
+            self._starting.discard(new.run)
+
+    def _begin(self, new: NewRun, turn: LoadedTurn, parts: list[Part], events: list[AnyEvent]) -> None:
+        live = LiveRun(new.workspace, new.run, 1, new.last_seq, self._lease, self._journal)
+        self._live[new.run] = live
+        self.started += 1
+        self.carry(
+            live,
+            Turn(
+                workspace=new.workspace,
+                run=new.run,
+                definition=turn.definition,
+                history=[StoredMessage("user", parts), *turn.history],
+                more=turn.more,
+                transcript=Transcript(events),
+            ),
+        )
+
+    # -- looking
+
+    async def get(self, principal: Principal, run: UUID) -> RunRecord:
+        """A run's state. Raises NotFound."""
+        record = await store.fetch_run(self._database, principal.workspace, run)
+        if record is None or not _may_see(principal, record.participant_kind, record.participant):
+            raise NotFound(f"There is no run {format_id('run', run)!r} here.")
+        return record
+
+    async def follow(self, principal: Principal, run: UUID, cursor: Cursor = START) -> EventStream | None:
+        """The run's stream behind a cursor; None when that cursor stands at its end.
+
+        Raises NotFound, and Conflict for a cursor beyond the end of a run that is over.
+        """
+        record = await self.get(principal, run)
+        if record.status not in ACTIVE:
+            page = await self.read(principal.workspace, run, cursor)
+            if page is not None and page.newer is None and cursor.seq >= page.last:
+                if cursor.seq > page.last:
+                    raise Conflict(
+                        f"The run ended at {page.last}, before the cursor {cursor}. Read it from its start."
+                    )
+                return None
+        return EventStream(self, principal.workspace, run, cursor)
+
+    def follow_new(self, principal: Principal, started: Started) -> EventStream:
+        """The stream of a run that has just begun, without asking the database."""
+        return EventStream(self, principal.workspace, started.run, started.cursor, first=started.frames)
+
+    def live(self, run: UUID) -> LiveRun | None:
+        """The run's producer, if it is this process."""
+        return self._live.get(run)
+
+    async def read(self, workspace: UUID, run: UUID, cursor: Cursor) -> Page | None:
+        """The journal behind a cursor."""
+        return await store.read_journal(self._database, workspace, run, cursor.epoch, cursor.seq)
+
+    # -- cancelling
+
+    async def cancel(self, principal: Principal, run: UUID) -> RunRecord:
+        """Ask the run to end as cancelled; nothing happens when it is over. Raises NotFound."""
+        record = await self.get(principal, run)
+        if record.status in ACTIVE:
+            live = self._live.get(run)
+            if live is not None:
+                live.cancel(principal.label)
+            else:
+                await store.request_cancel(self._database, principal.workspace, run, principal.label)
+        return record
+
+    def _cancel_here(self, run: UUID, by: str) -> None:
+        if live := self._live.get(run):
+            live.cancel(by)
+
+    # -- carrying
+
+    def adopt(self, claimed: Claimed, last_seq: int) -> LiveRun:
+        """A producer for a claimed run, known to this process's readers."""
+        live = LiveRun(claimed.workspace, claimed.run, claimed.epoch, last_seq, self._lease, self._journal)
+        live.emitted_any = last_seq > 2
+        self.taken_over += 1
+        self._live[claimed.run] = live
+        return live
+
+    def carry(self, live: LiveRun, turn: Turn) -> None:
+        """Go on with the turn in the background."""
+        live.task = asyncio.create_task(self._carry(live, turn), name=live.name)
+
+    async def give_up(self, live: LiveRun, turn: Turn, error: ErrorInfo) -> None:
+        """End a run that cannot go on."""
+        try:
+            await self._engine.fail(live, turn, error)
+        finally:
+            self._drop(live)
+
+    async def _carry(self, live: LiveRun, turn: Turn) -> None:
+        try:
+            await self._engine.execute(live, turn)
+            if not live.ending:
+                live.lose()
+        finally:
+            self._drop(live)
+
+    def release(self, run: UUID) -> None:
+        """Forget the producer of a run whose takeover failed."""
+        if live := self._live.get(run):
+            live.lose()
+            self._drop(live)
+
+    def known(self) -> list[UUID]:
+        """The runs that this process carries or is about to begin."""
+        return [*self._live, *self._starting]
+
+    def _drop(self, live: LiveRun) -> None:
+        if self._live.get(live.id) is live:
+            del self._live[live.id]
+        if live.lost:
+            self._recovery.doubt()
+        live.close()
+
+    def _lose_all(self) -> None:
+        for live in tuple(self._live.values()):
+            live.lose()
+
+    async def _send_keep_alives(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_ALIVE_SECONDS / 3)
+            quiet_since = time.monotonic() - KEEP_ALIVE_SECONDS
+            for reader in tuple(self.readers):
+                if reader.last_sent < quiet_since:
+                    reader.push(b": keep-alive\n\n")
+
+
+def _new_run(
+    principal: Principal,
+    conversation: UUID,
+    turn: LoadedTurn,
+    parts: list[Part],
+    process: UUID,
+    key: RunKey | None,
+) -> tuple[NewRun, list[AnyEvent]]:
+    run, message = new_uuid(), new_uuid()
+    events: list[AnyEvent] = [
+        RunStarted(
+            agent=f"@{principal.workspace_handle}/{turn.handle}",
+            version=turn.version,
+            workspace=principal.workspace_handle,
+            conversation=format_id("conv", conversation),
+            message=format_id("msg", message),
+        ),
+        StepStarted(step="s1", model=turn.definition.models[0]),
+    ]
+    now, name = time.time_ns(), format_id("run", run).encode()
+    frames = b"".join(encode_frame(event, name, 1, seq, now) for seq, event in enumerate(events, 1))
+    new = NewRun(
+        workspace=principal.workspace,
+        conversation=conversation,
+        head=turn.head,
+        message=message,
+        parts=msgspec.json.encode(parts),
+        run=run,
+        agent=turn.agent,
+        version=turn.version,
+        draft=turn.draft,
+        process=process,
+        last_seq=len(events),
+        frames=frames,
+        key=key and key.bind(principal, run),
+    )
+    return new, events
+
+
+def _may_see(principal: Principal, kind: str, participant: UUID) -> bool:
+    if (principal.kind, principal.id) == (kind, participant):
+        return True
+    return principal.kind == "user" and principal.role in ("owner", "admin")
+
+
+def _busy(active: UUID | None) -> ConversationBusy:
+    name = format_id("run", active) if active else "A run"
+    return ConversationBusy(
+        f"{name} is still answering in this conversation. Wait for its end, or cancel it first."
+    )

@@ -1,0 +1,315 @@
+"""The SQL of runs. Every statement is scoped by workspace, here and by row-level security."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from porch.contract.definition import Definition
+from porch.contract.events import ErrorInfo, Usage
+from porch.contract.messages import Part
+from porch.runs.context import StoredMessage
+from porch.storage.database import Database
+
+MAX_MESSAGES = 400
+MAX_HISTORY_BYTES = 4 * 1024 * 1024
+READ_ROWS = 64
+
+_parts = msgspec.json.Decoder(list[Part])
+_definition = msgspec.json.Decoder(Definition)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTurn:
+    """A conversation as a new message finds it; `version` is None for an agent that only has a draft."""
+
+    agent: UUID
+    handle: str
+    version: int | None
+    draft: bytes | None
+    definition: Definition
+    participant_kind: str
+    participant: UUID
+    head: UUID | None
+    history: list[StoredMessage]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """What `start_run` commits in one transaction."""
+
+    workspace: UUID
+    conversation: UUID
+    head: UUID | None
+    message: UUID
+    parts: bytes
+    run: UUID
+    agent: UUID
+    version: int | None
+    draft: bytes | None
+    process: UUID
+    last_seq: int
+    frames: bytes
+    key: "Key | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key that the caller holds, and the body to keep as its answer."""
+
+    principal: UUID
+    route: str
+    key: str
+    body: bytes
+
+
+Status = Literal["running", "paused", "finished", "failed", "cancelled"]
+ACTIVE = ("running", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run's row, with the agent's handle and who takes part in its conversation."""
+
+    id: UUID
+    conversation: UUID
+    agent: UUID
+    handle: str
+    version: int | None
+    status: Status
+    epoch: int
+    input_message: UUID
+    output_message: UUID | None
+    usage: Usage | None
+    error: ErrorInfo | None
+    created_at: datetime
+    finished_at: datetime | None
+    participant_kind: str
+    participant: UUID
+
+
+async def load_turn(database: Database, workspace: UUID, conversation: UUID) -> LoadedTurn | None:
+    """The conversation, its agent and the newest messages of its branch, in one round trip."""
+    async with database.system() as connection:
+        row = await connection.fetchrow(
+            "SELECT * FROM porch.load_turn($1, $2, $3, $4)",
+            workspace,
+            conversation,
+            MAX_MESSAGES,
+            MAX_HISTORY_BYTES,
+        )
+    if row is None:
+        return None
+    roles, parts = row["message_roles"] or (), row["message_parts"] or ()
+    return LoadedTurn(
+        agent=row["agent_id"],
+        handle=row["handle"],
+        version=row["version"],
+        draft=None if row["version"] is not None else row["definition"],
+        definition=_definition.decode(row["definition"]),
+        participant_kind=row["participant_kind"],
+        participant=row["participant_id"],
+        head=row["head"],
+        history=[StoredMessage(role, _parts.decode(part)) for role, part in zip(roles, parts, strict=True)],
+        more=bool(row["more"]),
+    )
+
+
+async def start_run(database: Database, new: NewRun) -> tuple[str, UUID | None]:
+    """Commit a message, its run and the run's first events. Answers what `porch.start_run` does."""
+    key = new.key
+    async with database.system() as connection:
+        row = await connection.fetchrow(
+            "SELECT * FROM porch.start_run($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)",
+            new.workspace,
+            new.conversation,
+            new.head,
+            new.message,
+            new.parts,
+            new.run,
+            new.agent,
+            new.version,
+            new.draft,
+            new.process,
+            new.last_seq,
+            new.frames,
+            key and key.principal,
+            key and key.route,
+            key and key.key,
+            key and key.body,
+        )
+    assert row is not None
+    return row["outcome"], row["active_run"]
+
+
+async def fetch_run(database: Database, workspace: UUID, run: UUID) -> RunRecord | None:
+    """One run by its id."""
+    async with database.tenant(workspace) as connection:
+        row = await connection.fetchrow(
+            """
+            SELECT r.*, a.handle, c.participant_kind, c.participant_id FROM porch.runs r
+            JOIN porch.agents a ON a.workspace_id = r.workspace_id AND a.id = r.agent_id
+            JOIN porch.conversations c ON c.workspace_id = r.workspace_id AND c.id = r.conversation_id
+            WHERE r.workspace_id = $1 AND r.id = $2
+            """,
+            workspace,
+            run,
+        )
+    return _record(row) if row else None
+
+
+async def request_cancel(database: Database, workspace: UUID, run: UUID, by: str) -> None:
+    """Ask whoever holds the run to cancel it; its next heartbeat reads this."""
+    async with database.tenant(workspace) as connection:
+        await connection.execute(
+            "UPDATE porch.runs SET cancel_by = $3 WHERE workspace_id = $1 AND id = $2 "
+            "AND status IN ('running', 'paused') AND cancel_by IS NULL",
+            workspace,
+            run,
+            by,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JournalRow:
+    """Consecutive frames of a run as they were sent."""
+
+    first: int
+    last: int
+    epoch: int
+    frames: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A stretch of a run's journal behind a cursor, with the run's state read in the same snapshot.
+
+    `last` is the last seq in the journal, `newer` where the first epoch after the cursor's begins, if there
+    is one.
+    """
+
+    rows: list[JournalRow]
+    status: Status
+    epoch: int
+    last: int
+    newer: int | None
+
+
+async def read_journal(database: Database, workspace: UUID, run: UUID, epoch: int, seq: int) -> Page | None:
+    """At most READ_ROWS rows that reach behind `seq`; None when the run is gone."""
+    async with database.tenant(workspace) as connection:
+        state = await connection.fetchrow(
+            """
+            SELECT r.status, r.epoch,
+              (SELECT j.last_seq FROM porch.journal j WHERE j.workspace_id = $1 AND j.run_id = $2
+               ORDER BY j.first_seq DESC LIMIT 1) AS last,
+              CASE WHEN r.epoch > $3 THEN (
+                SELECT min(j.first_seq) FROM porch.journal j
+                WHERE j.workspace_id = $1 AND j.run_id = $2 AND j.epoch > $3) END AS newer
+            FROM porch.runs r WHERE r.workspace_id = $1 AND r.id = $2
+            """,
+            workspace,
+            run,
+            epoch,
+        )
+        if state is None:
+            return None
+        newer = state["newer"]
+        after = seq if newer is None else min(seq, newer - 1)
+        rows = await connection.fetch(
+            """
+            SELECT first_seq, last_seq, epoch, frames FROM porch.journal
+            WHERE workspace_id = $1 AND run_id = $2 AND first_seq >= coalesce((
+              SELECT max(first_seq) FROM porch.journal
+              WHERE workspace_id = $1 AND run_id = $2 AND first_seq <= $3), 0)
+            ORDER BY first_seq LIMIT $4
+            """,
+            workspace,
+            run,
+            after + 1,
+            READ_ROWS,
+        )
+    found = [JournalRow(row["first_seq"], row["last_seq"], row["epoch"], row["frames"]) for row in rows]
+    behind = [row for row in found if row.last > after]
+    return Page(behind, state["status"], state["epoch"], state["last"] or 0, newer)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A run that this process has taken over."""
+
+    workspace: UUID
+    run: UUID
+    epoch: int
+
+
+async def claim_runs(
+    database: Database, process: UUID, limit: int, known: list[UUID] | None = None
+) -> list[Claimed]:
+    """Take over runs whose process is gone; with `known`, also those of this process that are not among them."""
+    async with database.system() as connection:
+        rows = await connection.fetch("SELECT * FROM porch.claim_runs($1, $2, $3)", process, limit, known)
+    return [Claimed(row["workspace_id"], row["run_id"], row["epoch"]) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class TakenOver:
+    """What a takeover needs beside the turn: the definition that the run began with, and its whole journal."""
+
+    conversation: UUID
+    definition: Definition
+    cancel_by: str | None
+    frames: bytes
+    last_seq: int
+
+
+async def load_takeover(database: Database, workspace: UUID, run: UUID) -> TakenOver | None:
+    """A claimed run as its journal left it; None when it is gone."""
+    async with database.tenant(workspace) as connection:
+        row = await connection.fetchrow(
+            """
+            SELECT r.conversation_id, r.cancel_by, coalesce(v.definition, r.draft) AS definition FROM porch.runs r
+            LEFT JOIN porch.agent_versions v
+              ON v.workspace_id = r.workspace_id AND v.agent_id = r.agent_id AND v.number = r.agent_version
+            WHERE r.workspace_id = $1 AND r.id = $2
+            """,
+            workspace,
+            run,
+        )
+        rows = await connection.fetch(
+            "SELECT last_seq, frames FROM porch.journal WHERE workspace_id = $1 AND run_id = $2 ORDER BY first_seq",
+            workspace,
+            run,
+        )
+    if row is None or not rows:
+        return None
+    return TakenOver(
+        conversation=row["conversation_id"],
+        definition=_definition.decode(row["definition"]),
+        cancel_by=row["cancel_by"],
+        frames=b"".join(journal["frames"] for journal in rows),
+        last_seq=rows[-1]["last_seq"],
+    )
+
+
+def _record(row: Any) -> RunRecord:
+    return RunRecord(
+        id=row["id"],
+        conversation=row["conversation_id"],
+        agent=row["agent_id"],
+        handle=row["handle"],
+        version=row["agent_version"],
+        status=row["status"],
+        epoch=row["epoch"],
+        input_message=row["input_message_id"],
+        output_message=row["output_message_id"],
+        usage=msgspec.json.decode(row["usage"], type=Usage) if row["usage"] else None,
+        error=msgspec.json.decode(row["error"], type=ErrorInfo) if row["error"] else None,
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+        participant_kind=row["participant_kind"],
+        participant=row["participant_id"],
+    )

@@ -1,0 +1,106 @@
+"""Runs the tools that a step called, side by side, and reports what they gave."""
+
+import asyncio
+import logging
+import time
+
+import msgspec
+
+from porch.contract.errors import PorchError
+from porch.contract.events import (
+    AnyEvent,
+    ToolCallFinished,
+    ToolError,
+    ToolResultFinished,
+    ToolResultStarted,
+)
+from porch.contract.text import clean_json
+from porch.plugins.tool import Tool
+from porch.runs.lease import LeaseLost
+from porch.runs.live import LiveRun
+from porch.runs.transcript import Transcript
+
+log = logging.getLogger(__name__)
+
+TOOL_SECONDS = 30.0
+MAX_OUTPUT_BYTES = 256 * 1024
+INTERRUPTED = ToolError(
+    code="interrupted", message="The call was interrupted; whether it took effect is not known."
+)
+
+
+class Toolbox:
+    """The tools of one run."""
+
+    def __init__(self, live: LiveRun, transcript: Transcript, tools: dict[str, Tool]) -> None:
+        self._live = live
+        self._transcript = transcript
+        self._tools = tools
+        self._open: dict[str, tuple[str | None, float]] = {}
+
+    async def run(self, calls: list[ToolCallFinished], *, resumed: bool = False) -> None:
+        """Give every call its result. Of a resumed run only tools that change nothing are run again."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call in calls:
+                    group.create_task(self._run(call, resumed=resumed))
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+
+    def close(self) -> list[AnyEvent]:
+        """Results for the calls that are still running, as interrupted."""
+        return [self._finished(call, error=INTERRUPTED) for call in list(self._open)]
+
+    async def _run(self, call: ToolCallFinished, *, resumed: bool) -> None:
+        self._open[call.call] = (call.step, time.monotonic())
+        started = ToolResultStarted(step=call.step, call=call.call)
+        if call.call not in self._transcript.steps[-1].started:
+            self._transcript.add(started)
+            self._live.emit([started])
+        result = await self._result(call, resumed=resumed)
+        self._transcript.add(result)
+        await self._live.commit([result])
+
+    async def _result(self, call: ToolCallFinished, *, resumed: bool) -> ToolResultFinished:
+        tool = self._tools.get(call.name)
+        if call.error is not None or call.arguments is None:
+            return self._finished(call.call, error=call.error or INTERRUPTED)
+        if tool is None:
+            names = ", ".join(sorted(self._tools)) or "none"
+            message = f"There is no tool {call.name[:60]!r}; the tools are: {names}."
+            return self._finished(call.call, error=ToolError(code="unknown_tool", message=message))
+        if resumed and tool.reversibility != "read":
+            return self._finished(call.call, error=INTERRUPTED)
+        try:
+            async with asyncio.timeout(TOOL_SECONDS):
+                output = clean_json(await tool.run(call.arguments))
+        except LeaseLost:
+            raise
+        except TimeoutError:
+            message = f"The tool {call.name!r} took longer than {TOOL_SECONDS:g} s and was stopped."
+            return self._finished(call.call, error=ToolError(code="timeout", message=message))
+        except PorchError as error:
+            return self._finished(call.call, error=ToolError(code=error.code, message=error.message))
+        except Exception:
+            log.exception("The tool %r failed", call.name)
+            message = f"The tool {call.name!r} failed by a fault of its own; the server's log says more."
+            return self._finished(call.call, error=ToolError(code="internal", message=message))
+        return self._checked(call, output)
+
+    def _checked(self, call: ToolCallFinished, output: object) -> ToolResultFinished:
+        size = len(msgspec.json.encode(output))
+        if size <= MAX_OUTPUT_BYTES:
+            return self._finished(call.call, output=output)
+        message = (
+            f"The output of {call.name!r} is {size:,} bytes; the limit is {MAX_OUTPUT_BYTES:,}. Ask for less."
+        )
+        return self._finished(call.call, error=ToolError(code="output_too_large", message=message))
+
+    def _finished(
+        self, call: str, *, output: object = None, error: ToolError | None = None
+    ) -> ToolResultFinished:
+        step, since = self._open.pop(call)
+        duration = round((time.monotonic() - since) * 1000)
+        if error is not None:
+            return ToolResultFinished(step=step, call=call, error=error, duration_ms=duration)
+        return ToolResultFinished(step=step, call=call, output=output, duration_ms=duration)

@@ -1,0 +1,238 @@
+"""What happens to a run when its process loses it: the next epoch, once, from the last committed boundary."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from msgspec import Struct
+
+from porch.contract.errors import PorchError
+from porch.contract.events import (
+    RunCancelled,
+    RunFailed,
+    RunFinished,
+    RunResumed,
+    StepDiscarded,
+    ToolError,
+    ToolResultFinished,
+)
+from porch.contract.frames import Cursor
+from porch.plugins.service import Tools
+from porch.plugins.tool import Reversibility, tool
+from porch.runs.lease import LeaseLost
+from porch.storage.connection import Record
+from tests.laws import check_run
+from tests.runs.conftest import Desk, events_in, types
+from tests.runs.sink import Sink
+
+LONG = "[[tokens 400 itl=3ms]]"
+
+
+async def test_another_process_goes_on_and_says_so(desk: Desk) -> None:
+    started = await desk.start(LONG)
+    sink = Sink()
+    reading = asyncio.create_task(desk.read(desk.runs.follow_new(desk.principal, started), sink))
+    await sink.until(b"id: 1-100\n")
+    await desk.another()
+    await desk.expire(desk.runs)
+    await reading
+    events = events_in(await desk.replay(started.run))
+    check_run(events)
+    assert {event.epoch for event in events} == {1, 2}
+    resumed = next(n for n, event in enumerate(events) if isinstance(event, RunResumed))
+    assert isinstance(events[resumed + 1], StepDiscarded)
+    assert isinstance(events[-1], RunFinished)
+
+
+async def test_a_live_reader_of_the_lost_process_is_resynchronised_to_the_same_story(desk: Desk) -> None:
+    started = await desk.start(LONG)
+    sink = Sink()
+    reading = asyncio.create_task(desk.read(desk.runs.follow_new(desk.principal, started), sink))
+    await sink.until(b"id: 1-100\n")
+    await desk.another()
+    await desk.expire(desk.runs)
+    await reading
+    before, _, after = sink.data.partition(b"event: stream.resync\n")
+    keep = int(after.partition(b'"keep_through":')[2].partition(b"}")[0])
+    kept = events_in(before)[:keep]
+    went_on = events_in(after.partition(b"\n\n")[2])
+    assert kept + went_on == events_in(await desk.replay(started.run))
+
+
+async def test_a_cursor_beyond_the_takeover_is_resynchronised_and_one_before_it_is_not(desk: Desk) -> None:
+    started = await desk.start(LONG)
+    sink = Sink()
+    reading = asyncio.create_task(desk.read(desk.runs.follow_new(desk.principal, started), sink))
+    await sink.until(b"id: 1-100\n")
+    await desk.another()
+    await desk.expire(desk.runs)
+    await reading
+    whole = await desk.replay(started.run)
+    events = events_in(whole)
+    first = next(event.seq for event in events if event.epoch == 2)
+    ahead = await desk.replay(started.run, Cursor(1, first + 7))
+    resync = b'event: stream.resync\ndata: {"type":"stream.resync","reason":"takeover","keep_through":%d}\n\n'
+    assert ahead.startswith(resync % (first - 1))
+    assert events_in(ahead) == events[first - 1 :]
+    level = await desk.replay(started.run, Cursor(1, first - 1))
+    assert b"stream.resync" not in level
+    assert events_in(level) == events[first - 1 :]
+
+
+async def test_a_producer_that_was_taken_over_cannot_write_any_more(desk: Desk) -> None:
+    started = await desk.start("[[stall 60s]]")
+    live = desk.runs.live(started.run)
+    assert live is not None
+    await desk.expire(desk.runs)
+    await desk.another()
+    with pytest.raises(LeaseLost):
+        await live.commit([RunCancelled(by="nobody")])
+    assert b"run.cancelled" not in (await _journal(desk, started.run))
+
+
+async def test_a_run_that_was_cancelled_while_nobody_held_it_ends_as_cancelled(desk: Desk) -> None:
+    started = await desk.start("[[stall 60s]]")
+    await desk.expire(desk.runs)
+    await desk.runs.stop()
+    following = await desk.another()
+    await following.cancel(desk.principal, started.run)
+    events = events_in(await desk.replay(started.run, runs=following))
+    check_run(events)
+    assert isinstance(events[-1], RunCancelled)
+
+
+async def test_a_process_that_stops_in_order_leaves_its_runs_to_the_next_at_once(desk: Desk) -> None:
+    started = await desk.start(LONG)
+    sink = Sink()
+    reading = asyncio.create_task(desk.read(desk.runs.follow_new(desk.principal, started), sink))
+    await sink.until(b"id: 1-100\n")
+    await desk.runs.stop()
+    await reading
+    following = await desk.another()
+    events = events_in(await desk.replay(started.run, runs=following))
+    check_run(events)
+    assert isinstance(events[-1], RunFinished)
+    assert events[: len(events_in(sink.data))] == events_in(sink.data), "what was shown was committed"
+
+
+async def test_a_run_that_stops_every_server_is_given_up_with_a_sentence(desk: Desk) -> None:
+    started = await desk.start("[[stall 60s]]")
+    following = await desk.another()
+    for epoch in range(2, 8):
+        async with desk.database.system() as connection:
+            holder = (await _row(desk, started.run))["holder"]
+            await connection.execute("SELECT porch.release_process($1)", holder)
+        await _until(lambda epoch=epoch: _reached(desk, started.run, epoch))
+    events = events_in(await desk.replay(started.run, runs=following))
+    check_run(events)
+    assert isinstance(events[-1], RunFailed)
+    assert events[-1].error.code == "too_many_takeovers"
+
+
+class Nothing(Struct):
+    """No arguments."""
+
+
+@pytest.mark.parametrize(("kind", "runs_again"), [("read", True), ("write", False)])
+async def test_a_call_without_a_result_is_decided_by_its_reversibility(
+    desk: Desk, kind: Reversibility, *, runs_again: bool
+) -> None:
+    calls = 0
+    began = asyncio.Event()
+
+    @tool(kind)
+    async def act(arguments: Nothing) -> str:
+        """Acts."""
+        nonlocal calls
+        calls += 1
+        began.set()
+        if calls == 1:
+            await asyncio.Event().wait()
+        return "acted"
+
+    tools = Tools({"act": act})
+    first = await desk.another(tools)
+    runs, desk.runs = desk.runs, first
+    started = await desk.start("[[call act {}]] [[say Done]]", tools=["act"])
+    await began.wait()
+    await runs.stop()
+    second = await desk.another(tools)
+    await desk.expire(first)
+    events = events_in(await desk.replay(started.run, runs=second))
+    check_run(events)
+    [result] = [event for event in events if isinstance(event, ToolResultFinished)]
+    if runs_again:
+        assert calls == 2
+        assert result.output == "acted"
+    else:
+        assert calls == 1
+        assert isinstance(result.error, ToolError)
+        assert result.error.code == "interrupted"
+    assert isinstance(events[-1], RunFinished)
+
+
+async def test_a_committed_result_is_never_computed_again(desk: Desk) -> None:
+    calls = 0
+
+    @tool("read")
+    async def count(arguments: Nothing) -> int:
+        """Counts."""
+        nonlocal calls
+        calls += 1
+        return calls
+
+    tools = Tools({"count": count})
+    first = await desk.another(tools)
+    runs, desk.runs = desk.runs, first
+    await runs.stop()
+    started = await desk.start("[[call count {}]] [[tokens 400 itl=3ms]]", tools=["count"])
+    sink = Sink()
+    reading = asyncio.create_task(desk.read(first.follow_new(desk.principal, started), sink))
+    await sink.until(b'"step":"s2"')
+    second = await desk.another(tools)
+    await desk.expire(first)
+    await reading
+    events = events_in(await desk.replay(started.run, runs=second))
+    check_run(events)
+    assert calls == 1
+    assert types(events).count("run.resumed") == 1
+
+
+async def test_a_row_that_the_database_refuses_leaves_the_run_to_a_takeover(desk: Desk) -> None:
+    started = await desk.start("[[tokens 400 itl=3ms]]")
+    live = desk.runs.live(started.run)
+    assert live is not None
+    live.seq = -5  # a row that breaks the journal's check
+    await desk.another()
+    events = events_in(await desk.replay(started.run))
+    check_run(events)
+    assert {event.epoch for event in events} == {1, 2}
+
+
+async def _journal(desk: Desk, run: object) -> bytes:
+    async with desk.database.tenant(desk.principal.workspace) as connection:
+        rows = await connection.fetch(
+            "SELECT frames FROM porch.journal WHERE run_id = $1 ORDER BY first_seq", run
+        )
+    return b"".join(row["frames"] for row in rows)
+
+
+async def _row(desk: Desk, run: object) -> Record:
+    async with desk.database.tenant(desk.principal.workspace) as connection:
+        row = await connection.fetchrow("SELECT holder, status, epoch FROM porch.runs WHERE id = $1", run)
+    assert row is not None
+    return row
+
+
+async def _reached(desk: Desk, run: object, epoch: int) -> bool:
+    row = await _row(desk, run)
+    return row["epoch"] >= epoch or row["status"] == "failed"
+
+
+async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
+    try:
+        async with asyncio.timeout(20):
+            while not await condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise PorchError("The condition never came true.") from None
