@@ -1,0 +1,206 @@
+"""The whole server in one process: it opens the rooms from the lowest floor up, serves, and closes them in turn."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import socket
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from porch.contract.errors import PorchError, SetupError
+from porch.egress import Egress, EgressSettings
+from porch.identity.authentication import Authenticator
+from porch.identity.first_boot import ensure_operator
+from porch.models.local.process import LocalModel
+from porch.models.service import Models
+from porch.plugins.service import Tools
+from porch.runs.service import Runs
+from porch.settings import Settings
+from porch.storage.database import Database
+from porch.storage.datadir import DataDir, Hold
+from porch.storage.embedded import EmbeddedPostgres
+from porch.storage.external import check_external
+from porch.storage.migrate import migrate
+from porch.storage.progress import Progress, silence
+from porch.web.app import Rooms, build_app
+from porch.web.sockets import open_sockets, url_of
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """A server that takes requests. `seconds` is how long its start took."""
+
+    url: str
+    data_dir: Path
+    workspace: str
+    database: str
+    seconds: float
+
+
+async def serve(
+    settings: Settings,
+    *,
+    on_ready: Callable[[ServerInfo], None] | None = None,
+    progress: Progress = silence,
+) -> None:
+    """Run the server until SIGINT or SIGTERM. `on_ready` is called once it takes requests.
+
+    Raises SetupError when it cannot start as things are, with what to change.
+    """
+    started = time.monotonic()
+    async with contextlib.AsyncExitStack() as stack:
+        data_dir = DataDir(settings.data_dir)
+        hold = stack.enter_context(data_dir.hold())
+        sockets = open_sockets(settings.host, settings.port)
+        stack.callback(_close, sockets)
+        url = url_of(sockets, settings.host)
+        local = await stack.enter_async_context(_local_model(settings, progress))
+        app_url = await stack.enter_async_context(_postgres(settings, data_dir, progress))
+        progress("Opening the workspace")
+        database = await Database.connect(app_url, settings.pool_size)
+        stack.push_async_callback(database.close)
+        credentials = await ensure_operator(database, data_dir.path, url)
+        app, runs = await stack.enter_async_context(_rooms(settings, database, local))
+        progress("Starting the server")
+        place = "embedded" if settings.database_url is None else "external"
+        info = ServerInfo(url, data_dir.path, credentials.workspace, place, time.monotonic() - started)
+        await _listen(app, runs, sockets, lambda: _announce(hold, info, on_ready))
+
+
+def _announce(hold: Hold, info: ServerInfo, on_ready: Callable[[ServerInfo], None] | None) -> None:
+    hold.announce(info.url)
+    # What is there now stays: it need not be walked by every collection, whose pauses readers would see.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    if on_ready:
+        on_ready(info)
+
+
+@asynccontextmanager
+async def _postgres(settings: Settings, data_dir: DataDir, progress: Progress) -> AsyncGenerator[str]:
+    """The URL to serve with, of a migrated database."""
+    if settings.database_url is not None:
+        progress("Checking the database")
+        await check_external(settings.database_url, settings.migration_url)
+        await migrate(settings.migration_url or settings.database_url, progress=progress)
+        yield settings.database_url
+        return
+    if settings.migration_url is not None:
+        raise SetupError("A migration URL needs a database URL beside it: give --database-url too.")
+    progress("Starting PostgreSQL")
+    postgres = EmbeddedPostgres(data_dir, progress=progress)
+    urls = await postgres.start()
+    try:
+        await migrate(urls.owner, progress=progress)
+        watch = asyncio.create_task(postgres.watch(log.warning), name="postgres")
+        try:
+            yield urls.app
+        finally:
+            watch.cancel()
+    finally:
+        await postgres.stop()
+
+
+@asynccontextmanager
+async def _local_model(settings: Settings, progress: Progress) -> AsyncGenerator[LocalModel | None]:
+    """The bundled model, loading beside everything else when it is what new agents get."""
+    if not settings.local_model:
+        yield None
+        return
+    local = LocalModel(DataDir(settings.data_dir).path)
+    warm = None
+    if settings.default_model is None or settings.default_model.startswith("local:"):
+        progress("Loading the demo model")
+        warm = asyncio.create_task(_warm(local), name="local-model")
+    try:
+        yield local
+    finally:
+        if warm:
+            warm.cancel()
+        await local.stop()
+
+
+async def _warm(local: LocalModel) -> None:
+    try:
+        await local.start()
+    except PorchError as error:
+        log.warning("The bundled model is not there: %s", error)
+
+
+@asynccontextmanager
+async def _rooms(
+    settings: Settings, database: Database, local: LocalModel | None
+) -> AsyncGenerator[tuple[FastAPI, Runs]]:
+    egress = Egress(
+        EgressSettings(
+            connect_seconds=settings.provider_connect_timeout,
+            first_byte_seconds=settings.provider_first_byte_timeout,
+            idle_seconds=settings.provider_idle_timeout,
+        )
+    )
+    await egress.open()
+    models, tools = Models(dict(os.environ), egress, local), Tools()
+    runs = Runs(database, models, tools, lease_seconds=settings.lease_seconds)
+    authenticator = Authenticator(database)
+    try:
+        await runs.start()
+        yield build_app(settings, Rooms(database, authenticator, models, tools, runs, local)), runs
+    finally:
+        await runs.stop()
+        await authenticator.close()
+        await egress.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, telling when it listens, and ending streams before it waits for their connections."""
+
+    def __init__(self, config: uvicorn.Config, runs: Runs, on_listening: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._runs = runs
+        self._on_listening = on_listening
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._runs.stop()
+        await super().shutdown(sockets)
+
+
+async def _listen(
+    app: FastAPI, runs: Runs, sockets: list[socket.socket], on_listening: Callable[[], None]
+) -> None:
+    config = uvicorn.Config(
+        app,
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        backlog=2048,
+    )
+    await _Server(config, runs, on_listening).serve(sockets=sockets)
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
