@@ -1,5 +1,6 @@
 """Requests straight into an ASGI app, and answers as one object."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -117,7 +118,11 @@ async def exchange(
     messages: list[Message] = []
 
     async def receive() -> Message:
-        return next(incoming, {"type": "http.disconnect"})
+        message = next(incoming, None)
+        if message is None:
+            await asyncio.Event().wait()  # the client stays for its answer
+            raise AssertionError("unreachable")
+        return message
 
     async def send(message: Message) -> None:
         messages.append(message)

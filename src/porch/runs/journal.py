@@ -7,11 +7,11 @@ import asyncio
 import logging
 import time
 from collections import deque
-from typing import Any
+from uuid import UUID
 
 from porch.contract.errors import DatabaseUnavailable
 from porch.runs.live import LiveRun, Row
-from porch.storage.connection import LOST, Connection, is_lost
+from porch.storage.connection import LOST, Connection, is_lost, is_refusal
 from porch.storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 DELAY_SECONDS = 0.2
 TICK_SECONDS = 0.025
 MAX_ROWS = 64
+PATIENCE = 25
 WRITE = "SELECT * FROM porch.write_journal($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)"
 
 
@@ -101,29 +102,33 @@ class Journal:
             rows.append(row)
 
     async def _write_surely(self, rows: list[Row]) -> None:
-        """Write these very rows until it is known that they are in, or that they never will be."""
-        while rows:
+        """Write these very rows until it is known that they are in, or that they never will be.
+
+        A lost connection is tried again for as long as the lease lasts. A batch that is refused is split, so
+        that one bad row costs its own run alone; any other failure (a full disk) is given time to pass. A run
+        whose row cannot be written is taken over from its last commit.
+        """
+        failures = 0
+        while rows := [row for row in rows if not row.live.lost]:
             try:
                 stale = await self._write(await self._connected(), rows)
             except Exception as error:
                 if self._is_lost(error):
                     await asyncio.sleep(TICK_SECONDS)
-                    rows = [row for row in rows if not row.live.lost]
-                elif len(rows) > 1:
+                elif len(rows) > 1 and is_refusal(error):
                     for row in rows:
                         await self._write_surely([row])
                     return
-                else:
-                    log.exception("The journal refused a row of %s", rows[0].live.name)
-                    # Its run is taken over from the last commit.
-                    rows[0].live.lose()
-                    return
-            else:
-                for row in rows:
-                    if row.live.id in stale:
+                elif is_refusal(error) or failures >= PATIENCE:
+                    log.exception("The journal cannot take rows of %d run(s)", len(rows))
+                    for row in rows:
                         row.live.lose()
-                    else:
-                        row.live.committed(row.last)
+                else:
+                    failures += 1
+                    log.warning("The journal could not be written, trying again: %s", error)
+                    await asyncio.sleep(DELAY_SECONDS)
+            else:
+                _settle(rows, stale)
                 return
 
     async def _connected(self) -> Connection:
@@ -139,7 +144,7 @@ class Journal:
             self._connection = None
         return bool(lost)
 
-    async def _write(self, connection: Connection, rows: list[Row]) -> set[Any]:
+    async def _write(self, connection: Connection, rows: list[Row]) -> set[UUID]:
         ends = [(row.live, row.ending) for row in rows if row.ending]
         answer = await connection.fetch(
             WRITE,
@@ -161,3 +166,11 @@ class Journal:
             timeout=10,
         )
         return {row[0] for row in answer}
+
+
+def _settle(rows: list[Row], stale: set[UUID]) -> None:
+    for row in rows:
+        if row.live.id in stale:
+            row.live.lose()
+        else:
+            row.live.committed(row.last)

@@ -164,3 +164,8 @@ def is_gone(connection: Connection) -> bool:
     except asyncpg.InterfaceError:
         # The pool takes a broken connection back under our feet.
         return True
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether PostgreSQL will refuse this statement with these values however often it is sent."""
+    return isinstance(error, (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError))
