@@ -1,0 +1,46 @@
+"""`porch hello`: everything started, one question, its answer as it comes, and what to do next."""
+
+import sys
+
+import click
+
+from porch.cli.attach import reached
+from porch.cli.invocation import common, current
+from porch.cli.prose import Prose
+from porch.cli.start import Start
+from porch.cli.terminal import is_terminal, speak_safely
+
+QUESTION = "Why do people like to sit on a porch?"
+
+
+@click.command(epilog='Example: porch hello --once "What is a porch?"')
+@click.option("--once", metavar="QUESTION", help="Print the answer alone to stdout, and leave.")
+@click.option("--model", metavar="PROVIDER:MODEL", help="Who answers, such as openai:gpt-5-mini.")
+@common(json=True)
+def hello(once: str | None, model: str | None) -> None:
+    """Start everything, ask a question, and watch the answer come.
+
+    Needs no key and no account: a small model is bundled. What was started is stopped at the end.
+    """
+    invocation = current()
+    speak_safely()
+    resolved = invocation.resolve()
+    alone = once is not None or invocation.json
+    aside = Prose(sys.stderr if alone else sys.stdout)
+    start = Start(aside.file)
+    with reached(resolved, start) as link:
+        from porch.cli.story import Story
+
+        story = Story(invocation, link, aside, start)
+        story.prepare(model, resolved.settings.default_model)
+        outcome = story.ask(once or QUESTION, Prose(sys.stdout, margin=0) if alone else aside)
+        if outcome.status == "finished" and not alone:
+            story.tell_what_next()
+            if is_terminal(sys.stdin) and is_terminal(sys.stdout):
+                story.talk_on()
+        elif invocation.json:
+            story.print_json(outcome)
+    if outcome.status in ("cancelled", "open"):
+        raise KeyboardInterrupt
+    if outcome.status != "finished":
+        raise click.exceptions.Exit(1)

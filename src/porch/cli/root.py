@@ -1,0 +1,121 @@
+"""All commands, each loaded when it is called, and what becomes of their failures."""
+
+import contextlib
+import sys
+import traceback
+from importlib import import_module
+
+import click
+
+from porch.cli.invocation import Invocation, common
+from porch.contract.errors import PorchError
+
+COMMANDS = {
+    "hello": ("hello", "Start everything and talk to a first agent."),
+    "up": ("up", "Run the server in the foreground."),
+    "chat": ("chat", "Talk with an agent."),
+    "new": ("new", "Make an agent."),
+    "agents": ("agents", "List, show, publish and delete agents."),
+    "models": ("models", "The models that can be used, and what unlocks more."),
+    "tokens": ("tokens", "List, make and revoke tokens for programs."),
+    "doctor": ("doctor", "What is wrong here, and the command that mends it."),
+    "bench": ("bench", "Measure this installation: first token, tokens/s, end to end."),
+    "model": ("model", "Install the demo model's weights."),
+    "backup": ("archive", "Save the database to a file."),
+    "restore": ("archive", "Fill a fresh data folder from a backup."),
+    "upgrade-data": ("archive", "Bring an older data folder to this PostgreSQL."),
+    "version": ("version", "Print the version."),
+}
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+
+class Commands(click.Group):
+    """The group of all commands, each imported by its own call alone."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"porch.cli.{COMMANDS[cmd_name][0]}")
+        return getattr(module, cmd_name.replace("-", "_"))
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in COMMANDS.items()])
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: porch hello",
+)
+@common(json=True)
+@click.version_option(package_name="porch", message="%(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Porch: an open, self-hosted platform for public AI agents."""
+    context.ensure_object(Invocation)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command line and answer its exit code; every failure becomes a sentence on stderr."""
+    invocation = Invocation()
+    try:
+        code = cli.main(arguments, prog_name="porch", standalone_mode=False, obj=invocation)
+        return code if isinstance(code, int) else 0
+    except click.UsageError as error:
+        error.show()
+        return USAGE
+    except click.ClickException as error:
+        return _fail(error.format_message(), error, invocation)
+    except (KeyboardInterrupt, click.Abort):
+        _say("Stopped.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python would complain once more while it exits.
+        sys.stdout = None
+        return FAILED
+    except PorchError as error:
+        return _fail(error.message, error, invocation)
+    except Exception as error:
+        return _fail(_unexpected(error, invocation), error, invocation)
+
+
+def _fail(sentence: str, error: BaseException, invocation: Invocation) -> int:
+    from porch.cli.prose import Prose
+    from porch.cli.terminal import is_terminal, neutral, paint
+
+    if invocation.debug:
+        traceback.print_exception(error)
+    head = paint("Error:", "red", sys.stderr) + " "
+    if is_terminal(sys.stderr) and "\n" not in sentence:
+        with contextlib.suppress(OSError):
+            Prose(sys.stderr).hanging(head, 7, sentence)
+    else:
+        # Several lines hold something to copy, such as SQL, which must not be wrapped.
+        _say(head + neutral(sentence))
+    return FAILED
+
+
+def _unexpected(error: Exception, invocation: Invocation) -> str:
+    from porch.cli.attach import log_file
+
+    try:
+        log = log_file(invocation.settings().data_dir)
+        where = f" The server's log is {str(log)!r}." if log.exists() else ""
+    except (PorchError, OSError):
+        where = ""
+    return (
+        f"Something failed that nobody foresaw: {type(error).__name__}: {error}.{where} "
+        "Run the same command with --debug for the details."
+    )
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)

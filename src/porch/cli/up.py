@@ -1,0 +1,72 @@
+"""`porch up`: the server in the foreground, until it is told to stop."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from porch.cli.child import run_server
+from porch.cli.invocation import common, current, program
+from porch.cli.prose import Prose
+from porch.cli.start import Start
+from porch.cli.terminal import paint, speak_safely
+
+if TYPE_CHECKING:
+    from porch.settings import Settings
+    from porch.web.server import ServerInfo
+
+
+@click.command(epilog="Example: porch up --port 9000")
+@click.option("--host", metavar="HOST", help="Where to listen (localhost: 127.0.0.1 and ::1).")
+@click.option("--port", type=int, metavar="PORT", help="The port (8642); 0 takes any free one.")
+@click.option("--database-url", metavar="URL", help="A PostgreSQL ≥ 16 to use instead of Porch's own.")
+@click.option("--migration-url", metavar="URL", help="The same database as its owner, for migrations.")
+@common()
+def up(host: str | None, port: int | None, database_url: str | None, migration_url: str | None) -> None:
+    """Run the server in the foreground. Ctrl-C stops it; what is being answered goes on at the next start."""
+    speak_safely()
+    settings = current().settings(
+        host=host, port=port, database_url=database_url, migration_url=migration_url
+    )
+    run_server(_serve(settings))
+    Prose(sys.stdout).line("Stopped.", "dim")
+
+
+async def _serve(settings: "Settings") -> None:
+    start = Start(sys.stdout)
+    async with start:
+        from porch.web.logs import configure_logging
+        from porch.web.server import serve
+
+        configure_logging(settings)
+
+        def ready(info: "ServerInfo") -> None:
+            start.served("")
+            start.close()
+            _tell(info)
+
+        await serve(settings, on_ready=ready, progress=start.say)
+
+
+def _tell(info: "ServerInfo") -> None:
+    prose = Prose(sys.stdout)
+    options = current().options
+    rows = [
+        ("Listening", info.url, "cyan"),
+        ("Data", _short(info.data_dir), ""),
+        ("Token", f"in {_short(info.data_dir / 'credentials.json')}, for programs; keep it private", ""),
+        ("Try", f"{program()} hello{options}", "cyan"),
+        ("Stop", "Ctrl-C", ""),
+    ]
+    prose.line()
+    for label, text, style in rows:
+        prose.hanging(paint(f"{label:<11}", "dim", prose.file), 11, text, style)
+    prose.line()
+
+
+def _short(path: Path) -> str:
+    try:
+        return str("~" / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return str(path)

@@ -1,0 +1,253 @@
+"""Real commands in real folders: data folders, processes, terminals, and a network that can be cut."""
+
+import codecs
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+PORCH = [sys.executable, "-P", "-m", "porch.cli.main"]
+PATIENCE = 30.0
+# Gets the terminal that it is given as its own, so that Ctrl-C there becomes a signal here.
+TAKE_TERMINAL = (
+    "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
+
+
+@contextlib.contextmanager
+def data_folder() -> Generator[Path]:
+    """A data folder that PostgreSQL's account can enter, gone with everything in it afterwards."""
+    base = Path(tempfile.mkdtemp(prefix="porch-cli-"))
+    base.chmod(0o711)
+    try:
+        yield base / "data"
+    finally:
+        for process in processes_of(base / "data"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """This one without settings, keys and colours of the person who runs the tests."""
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not re.match(r"PORCH_(?!TEST_|POSTGRES_)|OPENAI_|OLLAMA_|ANTHROPIC_|OPENROUTER_|UV$|NO_COLOR", key)
+    }
+    # Nobody listens on port 1: no Ollama of this machine is offered.
+    return {**kept, "PORCH_PORT": "0", "OLLAMA_HOST": "127.0.0.1:1", "TERM": "xterm-256color", **extra}
+
+
+def porch(folder: Path, *arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
+    """Runs one command to its end, with nobody at the keyboard."""
+    return subprocess.run(
+        [*PORCH, *arguments, "--data-dir", str(folder)],
+        env=environment(**extra),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def processes_of(folder: Path) -> list[int]:
+    """The living processes that name this folder or work in it, zombies left out."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            words = (entry / "cmdline").read_bytes().decode(errors="replace")
+            place = str((entry / "cwd").readlink())
+        except OSError:
+            continue
+        if state != "Z" and (str(folder) in words or place.startswith(str(folder))):
+            found.append(int(entry.name))
+    return found
+
+
+def wait_until_gone(folder: Path, seconds: float = 10.0) -> list[int]:
+    """Who is left of the folder's processes after so long at most."""
+    deadline = time.monotonic() + seconds
+    while (left := processes_of(folder)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return left
+
+
+class Terminal:
+    """A command on a terminal of its own, with somebody who reads and types."""
+
+    def __init__(self, folder: Path, *arguments: str, columns: int = 80, **extra: str) -> None:
+        self.output = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", TAKE_TERMINAL, *PORCH, *arguments, "--data-dir", str(folder)],
+            env=environment(**extra),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+
+    @property
+    def text(self) -> str:
+        """What was written, without colours and cursor movements."""
+        return re.sub(r"\x1b\[[\d;?]*[A-Za-z]|\x01|\x02|\r", "", self.output)
+
+    def read_until(self, pattern: str, seconds: float = PATIENCE) -> str:
+        """Read until the text matches; fails with what was written instead."""
+        deadline = time.monotonic() + seconds
+        while not re.search(pattern, self.text, re.S):
+            left = deadline - time.monotonic()
+            assert left > 0, f"no {pattern!r} within {seconds} s in:\n{self.text}"
+            assert self._read(left), f"ended without {pattern!r}:\n{self.text}"
+        return self.text
+
+    def type(self, text: str) -> None:
+        """Type at the keyboard; `\\x03` is Ctrl-C."""
+        os.write(self._ours, text.encode())
+
+    def wait(self, seconds: float = PATIENCE) -> int:
+        """The exit code, once it has ended and everything is read."""
+        deadline = time.monotonic() + seconds
+        while self._read(max(deadline - time.monotonic(), 0.01)):
+            assert time.monotonic() < deadline, f"still running after {seconds} s:\n{self.text}"
+        return self.process.wait(seconds)
+
+    def close(self) -> None:
+        """End it, whatever it does."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._ours)
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self._ours], [], [], seconds)[0]:
+            return True
+        try:
+            data = os.read(self._ours, 65536)
+        except OSError:  # EIO: the last one who had the terminal open is gone
+            return False
+        self.output += self._decoder.decode(data)
+        return bool(data)
+
+
+@contextlib.contextmanager
+def terminal(folder: Path, *arguments: str, columns: int = 80, **extra: str) -> Generator[Terminal]:
+    """A command on a terminal, ended when the block is left."""
+    session = Terminal(folder, *arguments, columns=columns, **extra)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+@contextlib.contextmanager
+def server(folder: Path, *arguments: str, **extra: str) -> Generator[str]:
+    """`porch up` on this folder; gives its URL."""
+    with subprocess.Popen(
+        [*PORCH, "up", *arguments, "--data-dir", str(folder)],
+        env=environment(**extra),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout
+        told = ""
+        for line in process.stdout:
+            told += line
+            if found := re.search(r"Listening\s+(\S+)", line):
+                break
+        else:
+            raise AssertionError(f"porch up ended:\n{told}")
+        # What it says from now on has to go somewhere, or it would wait for a reader.
+        threading.Thread(target=process.stdout.read, daemon=True).start()
+        try:
+            yield found[1]
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(PATIENCE)
+
+
+def announce(folder: Path, url: str) -> str:
+    """Let the folder's lock name another address for its server, and answer the one it named."""
+    lock = folder / "porch.lock"
+    holder = json.loads(lock.read_text())
+    before = holder["url"]
+    with lock.open("r+") as file:
+        file.write(json.dumps({**holder, "url": url}) + "\n")
+        file.truncate()
+    return before
+
+
+class Wire:
+    """A TCP proxy that passes so many bytes from the server, cuts every connection once, and is good from then on."""
+
+    def __init__(self, target: int, cut_after: int) -> None:
+        self.cuts = 0
+        self._left = cut_after
+        self._target = target
+        self._open: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """No more connections."""
+        self._listener.close()
+        self._cut()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            upstream = socket.create_connection(("127.0.0.1", self._target))
+            self._open |= {client, upstream}
+            threading.Thread(target=self._pump, args=(client, upstream, False), daemon=True).start()
+            threading.Thread(target=self._pump, args=(upstream, client, True), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, counts: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if counts and not self.cuts:
+                    self._left -= len(data)
+                    if self._left <= 0:
+                        self.cuts += 1
+                        self._cut()
+                        return
+                sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def _cut(self) -> None:
+        for end in tuple(self._open):
+            with contextlib.suppress(OSError):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                end.shutdown(socket.SHUT_RDWR)
+                end.close()
+        self._open.clear()

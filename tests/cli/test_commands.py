@@ -1,0 +1,263 @@
+"""The other commands against one server that runs, and a dialogue on a terminal."""
+
+import json
+import re
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.cli.places import Wire, announce, data_folder, porch, server, terminal, wait_until_gone
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A data folder with a server and an agent `sam` that obeys cues."""
+    with data_folder() as place:
+        with server(place):
+            made = porch(place, "new", "sam", "--model", "scripted:demo")
+            assert made.returncode == 0, made.stderr
+            assert "porch chat" in made.stdout
+            yield place
+        assert wait_until_gone(place) == []
+
+
+def agent_names(folder: Path) -> list[str]:
+    return [
+        agent["handle"] for agent in json.loads(porch(folder, "agents", "list", "--json").stdout)["items"]
+    ]
+
+
+def status(folder: Path, token: str) -> int:
+    """What the server answers to a program with this token."""
+    url = json.loads((folder / "porch.lock").read_text())["url"]
+    request = Request(f"{url}/api/v1/me", headers={"Authorization": f"Bearer {token}"})
+    try:
+        with urlopen(request) as response:
+            return response.status
+    except HTTPError as error:
+        return error.code
+
+
+def test_an_agent_is_made_listed_shown_published_and_deleted(folder: Path) -> None:
+    assert porch(folder, "new", "critic", "--template", "critic", "--model", "scripted:fast").returncode == 0
+    assert sorted(agent_names(folder)) == ["critic", "sam"]
+    shown = json.loads(porch(folder, "agents", "show", "critic", "--json").stdout)
+    assert shown["definition"]["model"] == "scripted:fast"
+    assert "version 1" in porch(folder, "agents", "publish", "critic").stdout
+    assert porch(folder, "agents", "delete", "critic", "--yes").returncode == 0
+    assert agent_names(folder) == ["sam"]
+
+
+def test_a_deletion_that_nobody_confirms_does_not_happen(folder: Path) -> None:
+    assert porch(folder, "agents", "delete", "sam").returncode == 130
+    assert agent_names(folder) == ["sam"]
+
+
+def test_what_the_server_refuses_is_its_own_sentence_and_exit_1(folder: Path) -> None:
+    again = porch(folder, "new", "sam")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "'sam' already" in again.stderr
+    assert porch(folder, "agents", "show", "nobody").returncode == 1
+    assert "cannot be an agent's name" in porch(folder, "new", "Not A Handle").stderr
+
+
+def test_a_token_is_printed_once_and_works_until_it_is_revoked(folder: Path) -> None:
+    made = porch(
+        folder, "tokens", "create", "nightly", "--scope", "read:agents", "--expires-in", "1h", "--json"
+    )
+    token = json.loads(made.stdout)
+    listed = json.loads(porch(folder, "tokens", "list", "--json").stdout)["items"]
+    assert token["id"] in {one["id"] for one in listed}
+    assert token["token"] not in json.dumps(listed)
+    assert status(folder, token["token"]) == 200
+    assert porch(folder, "tokens", "revoke", token["id"]).returncode == 0
+    assert status(folder, token["token"]) == 401
+
+
+def test_a_token_alone_is_what_stdout_gets(folder: Path) -> None:
+    made = porch(folder, "tokens", "create", "for-a-script")
+    assert re.fullmatch(r"porch_pat_\w+\n", made.stdout)
+    assert "run:agents" in made.stderr
+
+
+@pytest.mark.parametrize("time", ["soon", "3x", "-1d"])
+def test_a_duration_that_is_none_is_a_usage_error(folder: Path, time: str) -> None:
+    assert porch(folder, "tokens", "create", "x", "--expires-in", time).returncode == 2
+
+
+def test_one_message_prints_the_answer_alone(folder: Path) -> None:
+    said = porch(folder, "chat", "sam", "--message", "[[think Hm.]] [[say Good evening.]]")
+    assert (said.returncode, said.stdout) == (0, "Good evening.\n")
+    assert "Hm." in said.stderr
+
+
+def test_one_message_in_json_names_its_conversation_which_goes_on(folder: Path) -> None:
+    first = json.loads(porch(folder, "chat", "sam", "-m", "[[say One.]]", "--json").stdout)
+    more = ["--conversation", first["conversation"], "--json"]
+    second = json.loads(porch(folder, "chat", "@home/sam", "-m", "[[say Two.]]", *more).stdout)
+    assert (first["answer"], second["answer"]) == ("One.", "Two.")
+    assert second["conversation"] == first["conversation"]
+
+
+def test_an_answer_that_fails_exits_with_1(folder: Path) -> None:
+    said = porch(folder, "chat", "sam", "-m", "[[fail rate_limit]]")
+    assert (said.returncode, said.stdout) == (1, "")
+    assert "porch doctor" in said.stderr
+
+
+@pytest.mark.parametrize("address", ["@/sam", "@home/", "a/b/c", "@"])
+def test_an_address_that_names_no_agent_says_how_to_write_one(folder: Path, address: str) -> None:
+    said = porch(folder, "chat", address, "-m", "Hi")
+    assert said.returncode == 1
+    assert "@workspace/agent" in said.stderr
+
+
+def test_a_dialogue_shows_thoughts_tools_and_words_and_says_how_to_come_back(folder: Path) -> None:
+    with terminal(folder, "chat", "@home/sam") as person:
+        person.read_until("› ")
+        person.type('[[think Hm.]] [[call clock {"timezone":"UTC"}]] [[say It is late.]]\n')
+        person.read_until(r'Hm\.\n.*→ clock \{"timezone": "UTC"\}.*weekday.* ms\).*It is late\.\n.*› $')
+        person.type("\x04")
+        assert person.wait() == 0
+    back = re.search(r"--conversation (conv_\w+)", person.text)
+    assert back
+    with terminal(folder, "chat", "@home/sam", "--conversation", back[1]) as person:
+        person.read_until(r"It is late\..*\n  › $")
+        person.type("\x04")
+        assert person.wait() == 0
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_dialogue_and_twice_at_the_prompt_leaves(folder: Path) -> None:
+    with terminal(folder, "chat", "sam") as person:
+        person.read_until("› ")
+        person.type("[[tokens 500 itl=20ms]]\n")
+        person.read_until(r"The porch is where")
+        person.type("\x03")
+        person.read_until(r"Stopped; what was said so far is kept\..*› $")
+        person.type("[[say Still here.]]\n")
+        person.read_until(r"Still here\.\n.*› $")
+        person.type("\x03")
+        person.read_until("once more leaves.*› $")
+        person.type("\x03")
+        assert person.wait() == 0
+    assert "Traceback" not in person.text
+
+
+def test_a_failure_in_a_dialogue_offers_a_way_on_and_the_dialogue_goes_on(folder: Path) -> None:
+    with terminal(folder, "chat", "sam") as person:
+        person.read_until("› ")
+        person.type("[[say Half.]] [[fail overloaded]]\n")
+        person.read_until(r"Half\..*porch doctor")
+        person.type("[[say Better.]]\n")
+        person.read_until(r"Better\.\n.*› $")
+        person.type("\x04")
+        assert person.wait() == 0
+
+
+def test_control_characters_of_a_model_do_not_reach_the_terminal(folder: Path) -> None:
+    with terminal(folder, "chat", "sam") as person:
+        person.read_until("› ")
+        # The model is asked for them through JSON, which carries what the keyboard cannot type.
+        person.type('[[call clock {"timezone":"\\u001b[2J\\u202eevil"}]] [[say Done.]]\n')
+        person.read_until(r"Done\.\n.*› $")
+        person.type("\x04")
+        person.wait()
+    assert "\x1b[2J" not in person.output
+    assert "\u202e" not in person.output
+
+
+@pytest.mark.parametrize("cut_after", [3_000, 6_000, 12_000])
+def test_an_answer_whose_connection_is_cut_is_complete_all_the_same(folder: Path, cut_after: int) -> None:
+    url = announce(folder, "")
+    wire = Wire(int(url.rpartition(":")[2]), cut_after)
+    announce(folder, f"http://localhost:{wire.port}")
+    try:
+        said = porch(folder, "chat", "sam", "-m", "[[tokens 120 itl=5ms]]")
+    finally:
+        announce(folder, url)
+        wire.close()
+    whole = porch(folder, "chat", "sam", "-m", "[[tokens 120 itl=1ms]]")
+    assert wire.cuts == 1
+    assert said.returncode == 0, said.stderr
+    assert said.stdout == whole.stdout
+    assert "Connection lost" in said.stderr
+
+
+def test_two_servers_do_not_share_a_folder_and_the_second_says_who_has_it(folder: Path) -> None:
+    second = porch(folder, "up")
+    assert second.returncode == 1
+    assert re.search(r"held by process \d+.*serving http://localhost:\d+", second.stderr + second.stdout)
+    assert agent_names(folder) == ["sam"]
+
+
+def test_a_server_whose_port_is_taken_says_so_at_once() -> None:
+    with data_folder() as place, socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = porch(place, "up", "--port", str(port))
+        assert done.returncode == 1
+        assert str(port) in done.stderr
+        assert "--port" in done.stderr
+        assert wait_until_gone(place) == []
+
+
+def test_a_read_only_folder_is_named_with_another_way() -> None:
+    done = porch(Path("/proc/porch"), "up")
+    assert done.returncode == 1
+    assert "/proc/porch" in done.stderr
+    assert "--data-dir" in done.stderr
+
+
+def test_the_doctor_is_content_with_a_running_server(folder: Path) -> None:
+    done = porch(folder, "doctor", "--json")
+    found = json.loads(done.stdout)
+    assert done.returncode == 0, done.stdout
+    assert found["ok"]
+    states = {check["name"]: check["state"] for check in found["checks"]}
+    assert states["Server"] == "ok"
+    assert states["Database"] == "ok"
+
+
+def test_the_bench_measures_what_was_asked_and_cleans_up(folder: Path) -> None:
+    done = porch(folder, "bench", "--rounds", "2", "--model", "scripted:fast", "--json")
+    (found,) = json.loads(done.stdout)["items"]
+    assert len(found["rounds"]) == 2
+    for one in found["rounds"]:
+        assert 0 < one["first_token_seconds"] <= one["end_to_end_seconds"]
+        assert one["tokens"] >= 200
+    assert agent_names(folder) == ["sam"]
+
+
+def test_the_models_are_listed_with_what_unlocks_more(folder: Path) -> None:
+    found = json.loads(porch(folder, "models", "--json", OPENAI_API_KEY="sk-x").stdout)["items"]
+    ready = {item["provider"]: item["ready"] for item in found}
+    assert (ready["scripted"], ready["openai"], ready["ollama"]) == (True, True, False)
+    assert "sk-x" not in json.dumps(found)
+
+
+def test_a_server_stopped_by_ctrl_c_says_so_and_its_url_was_good() -> None:
+    with data_folder() as place, terminal(place, "up") as person:
+        text = person.read_until(r"Listening\s+http\S+\s.*Ctrl-C")
+        url = re.search(r"Listening\s+(\S+)", text)
+        assert url
+        with urlopen(url[1] + "/healthz") as response:  # a URL of our own
+            assert response.status == 200
+        assert str(place) in text
+        person.type("\x03")
+        assert person.wait() == 0
+        assert "Stopped." in person.text
+        assert wait_until_gone(place) == []
+
+
+def test_a_backup_comes_back_in_a_fresh_folder(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "monday.backup"
+    assert porch(folder, "backup", str(file)).stdout.strip() == str(file)
+    with data_folder() as fresh:
+        restored = porch(fresh, "restore", str(file))
+        assert restored.returncode == 0, restored.stderr
+        assert agent_names(fresh) == ["sam"]
+        assert wait_until_gone(fresh) == []
+        assert "nothing to do" in porch(fresh, "upgrade-data").stderr

@@ -1,0 +1,129 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from porch.cli.invocation import Invocation
+from porch.cli.root import COMMANDS, cli, run
+from porch.contract.errors import NotFound
+
+
+def all_commands() -> list[str]:
+    names: list[str] = []
+    context = click.Context(cli, obj=Invocation())
+    for name in COMMANDS:
+        command = cli.get_command(context, name)
+        assert command is not None
+        names.append(name)
+        if isinstance(command, click.Group):
+            names += [f"{name} {sub}" for sub in command.commands]
+    return names
+
+
+@pytest.mark.parametrize("name", all_commands())
+def test_every_command_prints_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*name.split(), "--help"]) == 0
+    assert f"Example: porch {name.split(maxsplit=1)[0]}" in capsys.readouterr().out
+
+
+def test_a_wrong_call_exits_with_2_and_says_how_to_get_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["hello", "--onze", "x"]) == 2
+    assert "--once" in capsys.readouterr().err
+    assert run(["frobnicate"]) == 2
+    assert run(["chat"]) == 2
+
+
+def replace_version(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    from porch.cli import version
+
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(version.version, "callback", fail)
+
+
+def test_an_error_of_ours_is_one_sentence_and_exit_1(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_version(monkeypatch, NotFound("There is no agent \x1b[2J here."))
+    assert run(["version"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "Error: There is no agent ␛[2J here.\n"
+
+
+def test_an_unforeseen_error_is_one_sentence_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_version(monkeypatch, ZeroDivisionError("by zero"))
+    assert run(["version"]) == 1
+    said = capsys.readouterr().err
+    assert "nobody foresaw: ZeroDivisionError: by zero" in said
+    assert "--debug" in said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_version(monkeypatch, ZeroDivisionError("by zero"))
+    assert run(["version", "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_a_calm_line_and_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_version(monkeypatch, KeyboardInterrupt())
+    assert run(["version"]) == 130
+    assert capsys.readouterr().err.strip() == "Stopped."
+
+
+def test_the_version_is_told_to_people_and_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["version"]) == 0
+    plain = capsys.readouterr().out.strip()
+    assert run(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["porch"] == plain
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_options_of_all_commands_may_stand_before_or_after_the_name(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--json", "--data-dir", str(tmp_path / "d")]
+    arguments = [*options, "doctor"] if place == "before" else ["doctor", *options]
+    assert run(arguments) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert any(str(tmp_path / "d") in check["found"] for check in checks)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["version"], ["hello", "--help"], ["up", "--help"]])
+def test_what_a_command_does_not_need_is_not_imported(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom porch.cli.root import run\n"
+        f"run({arguments!r})\n"
+        "print([name for name in ('aiohttp', 'fastapi', 'rich', 'asyncpg', 'porch.web.server') "
+        "if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback() -> None:
+    command = f"{sys.executable} -m porch.cli.main --help | true"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=os.environ, check=False)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_an_unknown_variable_is_named_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORCH_PROT", "1")
+    assert run(["hello", "--once", "Hi", "--data-dir", str(tmp_path / "d")]) == 1
+    assert "PORCH_PORT" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
