@@ -23,7 +23,7 @@ from porch.runs.stream import EventStream
 from porch.storage.database import Database
 from tests.runs.sink import Sink
 
-LEASE = 2.0
+LEASE = 4.0
 
 
 @dataclass

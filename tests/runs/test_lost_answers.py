@@ -7,12 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from porch.contract.errors import DatabaseUnavailable
+from porch.contract.errors import DatabaseUnavailable, InProgress
 from porch.contract.events import StreamChunk
 from porch.contract.frames import Cursor
 from porch.contract.ids import new_uuid
 from porch.contract.messages import Part, TextPart
-from porch.http.idempotency import InProgress
 from porch.runs import store
 from porch.runs.live import LiveRun
 from porch.runs.reader import Reader

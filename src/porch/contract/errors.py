@@ -84,6 +84,13 @@ class Conflict(PorchError):
     category = "conflict"
 
 
+class InProgress(Conflict):
+    """Raised when the call that first sent this Idempotency-Key is still at work."""
+
+    code = "in_progress"
+    retry_after = 1.0
+
+
 class ConversationBusy(Conflict):
     """Raised when a run is still at work in the conversation."""
 

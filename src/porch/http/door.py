@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from porch.contract.errors import PorchError
 from porch.http.problem import problem_of, unexpected
 from porch.http.request_id import HEADER, choose_request_id, current_request_id
+from porch.http.scope import RAW_SEND
 
 log = logging.getLogger(__name__)
 
@@ -23,11 +24,6 @@ SECURITY_HEADERS = (
     ),
     (b"cache-control", b"no-store"),
 )
-
-
-# Where the server's own `send` stands in a request's scope. A stream sends its start through all layers, which
-# add to it, and its body by this, since no layer has anything to say about a token.
-RAW_SEND = "porch.send"
 
 
 class Door:

@@ -16,7 +16,7 @@ from typing import Any
 from fastapi import Request
 from starlette.responses import Response
 
-from porch.contract.errors import Conflict, InvalidInput, PorchError
+from porch.contract.errors import InProgress, InvalidInput, PorchError
 from porch.contract.principal import Principal
 from porch.http.state import database
 from porch.storage.database import Database
@@ -49,13 +49,6 @@ class KeyReused(InvalidInput):
     """Raised when an Idempotency-Key comes again with another body."""
 
     code = "idempotency_key_reused"
-
-
-class InProgress(Conflict):
-    """Raised when the call that first sent this Idempotency-Key is still at work."""
-
-    code = "in_progress"
-    retry_after = 1.0
 
 
 @dataclass(frozen=True, slots=True)

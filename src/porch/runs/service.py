@@ -8,13 +8,12 @@ from uuid import UUID
 
 import msgspec
 
-from porch.contract.errors import Conflict, ConversationBusy, NotFound, Unavailable
+from porch.contract.errors import Conflict, ConversationBusy, InProgress, NotFound, Unavailable
 from porch.contract.events import AnyEvent, ErrorInfo, RunStarted, StepStarted
 from porch.contract.frames import START, Cursor, encode_frame
 from porch.contract.ids import format_id, new_uuid
 from porch.contract.messages import Part
 from porch.contract.principal import Principal
-from porch.http.idempotency import InProgress
 from porch.models.service import Models
 from porch.plugins.service import Tools
 from porch.runs import store

@@ -12,7 +12,7 @@ from starlette.types import Send as AsgiSend
 from porch.contract.errors import DatabaseUnavailable
 from porch.contract.frames import Cursor, resync_frame
 from porch.contract.ids import format_id
-from porch.http.door import RAW_SEND
+from porch.http.scope import RAW_SEND
 from porch.runs.live import LiveRun
 from porch.runs.reader import Reader, Send
 from porch.runs.store import ACTIVE, JournalRow, Page

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import importlib
 import logging
 import os
 import socket
@@ -11,9 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-import uvicorn
-from fastapi import FastAPI
+from typing import TYPE_CHECKING
 
 from porch.contract.errors import PorchError, SetupError
 from porch.egress import Egress, EgressSettings
@@ -30,12 +29,12 @@ from porch.storage.embedded import EmbeddedPostgres
 from porch.storage.external import check_external
 from porch.storage.migrate import migrate
 from porch.storage.progress import Progress, silence
-from porch.web.app import Rooms, build_app
 from porch.web.sockets import open_sockets, url_of
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
-GRACE_SECONDS = 5
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +65,23 @@ async def serve(
         sockets = open_sockets(settings.host, settings.port)
         stack.callback(_close, sockets)
         url = url_of(sockets, settings.host)
+        # Reading the code of the HTTP side takes as long as PostgreSQL's start: both at once.
+        code = asyncio.create_task(asyncio.to_thread(importlib.import_module, "porch.web.listener"))
+        stack.callback(code.cancel)
         local = await stack.enter_async_context(_local_model(settings, progress))
         app_url = await stack.enter_async_context(_postgres(settings, data_dir, progress))
         progress("Opening the workspace")
         database = await Database.connect(app_url, settings.pool_size)
         stack.push_async_callback(database.close)
         credentials = await ensure_operator(database, data_dir.path, url)
+        await code
         app, runs = await stack.enter_async_context(_rooms(settings, database, local))
         progress("Starting the server")
         place = "embedded" if settings.database_url is None else "external"
         info = ServerInfo(url, data_dir.path, credentials.workspace, place, time.monotonic() - started)
-        await _listen(app, runs, sockets, lambda: _announce(hold, info, on_ready))
+        from porch.web.listener import listen
+
+        await listen(app, runs.stop, sockets, lambda: _announce(hold, info, on_ready))
 
 
 def _announce(hold: Hold, info: ServerInfo, on_ready: Callable[[ServerInfo], None] | None) -> None:
@@ -143,7 +148,9 @@ async def _warm(local: LocalModel) -> None:
 @asynccontextmanager
 async def _rooms(
     settings: Settings, database: Database, local: LocalModel | None
-) -> AsyncGenerator[tuple[FastAPI, Runs]]:
+) -> AsyncGenerator[tuple["FastAPI", Runs]]:
+    from porch.web.app import Rooms, build_app
+
     egress = Egress(
         EgressSettings(
             connect_seconds=settings.provider_connect_timeout,
@@ -162,43 +169,6 @@ async def _rooms(
         await runs.stop()
         await authenticator.close()
         await egress.close()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, telling when it listens, and ending streams before it waits for their connections."""
-
-    def __init__(self, config: uvicorn.Config, runs: Runs, on_listening: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._runs = runs
-        self._on_listening = on_listening
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._on_listening()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._runs.stop()
-        await super().shutdown(sockets)
-
-
-async def _listen(
-    app: FastAPI, runs: Runs, sockets: list[socket.socket], on_listening: Callable[[], None]
-) -> None:
-    config = uvicorn.Config(
-        app,
-        loop="none",
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        backlog=2048,
-    )
-    await _Server(config, runs, on_listening).serve(sockets=sockets)
 
 
 def _close(sockets: list[socket.socket]) -> None:
