@@ -7,7 +7,6 @@ import pytest
 
 from porch.contract.definition import Definition, parse_definition
 from porch.contract.errors import InvalidInput
-from porch.contract.ids import new_id
 from tests.http.app import DEFINITION, Tenant, World
 
 FULL: dict[str, Any] = {
@@ -107,7 +106,17 @@ async def test_a_taken_name_is_409(ada: Tenant, eve: Tenant) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["nobody", "agt_x", "agt_" + "g" * 32, "%00", "Helper", "a" * 300, "\ufffd", new_id("agt"), new_id("ws")],
+    [
+        "nobody",
+        "agt_x",
+        "agt_" + "g" * 32,
+        "%00",
+        "Helper",
+        "a" * 300,
+        "\ufffd",
+        "agt_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b",
+        "ws_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b",
+    ],
 )
 async def test_an_agent_that_is_not_there_is_404(ada: Tenant, name: str) -> None:
     for method in ("GET", "DELETE"):

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from porch.agents.bodies import MessageBody
-from porch.contract.ids import format_id, new_id, new_uuid, parse_id
+from porch.contract.ids import format_id, new_uuid, parse_id
 from porch.contract.messages import Message, ToolCallPart, ToolResultPart
 from tests.http.app import DEFINITION, Tenant, World
 from tests.http.client import Client
@@ -145,7 +145,17 @@ async def test_messages_come_in_pages_from_either_end(world: World, ada: Tenant,
     assert (await ada.client.get(f"{path}?order=random")).status == 422
 
 
-@pytest.mark.parametrize("name", ["conv_x", "x", "%00", new_id("conv"), new_id("agt"), "conv_" + "a" * 500])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv_x",
+        "x",
+        "%00",
+        "conv_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b",
+        "agt_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b",
+        "conv_" + "a" * 500,
+    ],
+)
 async def test_a_conversation_that_is_not_there_is_404(ada: Tenant, name: str) -> None:
     for method, path in (("GET", ""), ("GET", "/messages"), ("DELETE", "")):
         answer = await ada.client.request(method, f"/api/v1/conversations/{name}{path}")

@@ -4,6 +4,7 @@ import pytest
 
 from porch.agents.templates import DEFAULT, find_template, templates
 from porch.contract.errors import InvalidInput, NotFound
+from porch.plugins.service import Tools
 from tests.http.app import Tenant
 
 
@@ -16,18 +17,21 @@ def test_every_template_shows_well() -> None:
         assert definition.description
         assert definition.description.endswith(".")
         assert definition.instructions == definition.instructions.strip()
+        Tools().of(definition)
 
 
 def test_a_template_takes_another_name_and_model() -> None:
     made = find_template("tool-user").named("sunday-helper", "openai:gpt-5-mini")
     assert (made.name, made.title, made.model) == ("sunday-helper", "Sunday helper", "openai:gpt-5-mini")
-    assert made.tools == ["clock", "calculator"]
+    assert made.tools == ["clock"]
+    assert find_template("hello").named("hi", default="ollama:qwen3").model == "ollama:qwen3"
+    assert find_template("scripted-demo").named("hi", default="ollama:qwen3").model == "scripted:demo"
     with pytest.raises(InvalidInput):
         find_template(DEFAULT).named("No Name")
 
 
 def test_an_unknown_template_names_those_there_are() -> None:
-    with pytest.raises(NotFound, match="assistant, reviewer"):
+    with pytest.raises(NotFound, match="assistant, hello"):
         find_template("nothing")
 
 

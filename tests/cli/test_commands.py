@@ -43,7 +43,9 @@ def status(folder: Path, token: str) -> int:
 
 
 def test_an_agent_is_made_listed_shown_published_and_deleted(folder: Path) -> None:
-    assert porch(folder, "new", "critic", "--template", "critic", "--model", "scripted:fast").returncode == 0
+    assert (
+        porch(folder, "new", "critic", "--template", "reviewer", "--model", "scripted:fast").returncode == 0
+    )
     assert sorted(agent_names(folder)) == ["critic", "sam"]
     shown = json.loads(porch(folder, "agents", "show", "critic", "--json").stdout)
     assert shown["definition"]["model"] == "scripted:fast"

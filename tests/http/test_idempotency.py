@@ -130,6 +130,14 @@ def staged(stage: Stage) -> APIRouter:
 
         return await once(request, principal, write)
 
+    @router.post("/fenced")
+    async def fenced(request: Request, principal: Annotated[Principal, writer]) -> Response:
+        async with claimed(request, principal, fenced=True):
+            stage.writes += 1
+            stage.begun.set()
+            await stage.go_on.wait()
+        return json_response({"n": stage.writes}, 202)
+
     @router.post("/stream")
     async def stream(request: Request, principal: Annotated[Principal, writer]) -> Response:
         async with claimed(request, principal) as claim:
@@ -188,6 +196,20 @@ async def test_a_key_whose_process_died_is_free_after_a_minute(fresh_urls: Fresh
         assert (await ada.client.post("/test/slow", json={}, headers=KEY)).status == 409
         await age(world, ada, "61 seconds")
         assert (await ada.client.post("/test/slow", json={}, headers=KEY)).json == {"n": 2}
+
+
+async def test_the_key_of_a_fenced_write_is_free_after_two_seconds(fresh_urls: FreshUrls) -> None:
+    stage = Stage()
+    async with assembled(await fresh_urls(), [staged(stage)]) as world:
+        ada = await world.tenant("ada")
+        lost = asyncio.create_task(ada.client.post("/test/fenced", json={}, headers=KEY))
+        await stage.begun.wait()
+        lost.cancel()
+        await asyncio.wait([lost])
+        assert (await ada.client.post("/test/fenced", json={}, headers=KEY)).status == 409
+        stage.go_on.set()
+        await age(world, ada, "3 seconds")
+        assert (await ada.client.post("/test/fenced", json={}, headers=KEY)).json == {"n": 2}
 
 
 async def test_a_stream_keeps_its_run_and_answers_it_again(fresh_urls: FreshUrls) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from porch.contract.errors import DatabaseUnavailable, PorchError, SetupError
 from porch.storage import database as module
+from porch.storage.connection import first_words
 from porch.storage.database import Database
 from tests.conftest import FreshUrls
 
@@ -130,6 +131,15 @@ async def test_an_idle_connection_cut_by_the_server_is_not_handed_out(fresh_urls
     async with database.system() as first, database.system() as second:
         assert await first.fetchval("SELECT 1") == await second.fetchval("SELECT 1") == 1
     await database.close()
+
+
+def test_of_postgresqls_words_only_the_first_line_gets_into_a_sentence() -> None:
+    words = (
+        "the database system is not yet accepting connections\nDETAIL:  Consistent recovery is not reached."
+    )
+    error = asyncpg.CannotConnectNowError(words)
+    assert first_words(error) == "the database system is not yet accepting connections"
+    assert first_words(TimeoutError()) == "TimeoutError"
 
 
 async def test_no_server_is_a_sentence_without_the_password() -> None:

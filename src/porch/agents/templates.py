@@ -12,6 +12,7 @@ from porch.contract.definition import Definition, parse_definition
 from porch.contract.errors import NotFound
 
 DEFAULT = "assistant"
+BUNDLED = "local:smollm2"
 
 
 class Template(Struct, frozen=True, kw_only=True):
@@ -21,11 +22,16 @@ class Template(Struct, frozen=True, kw_only=True):
     summary: str
     definition: Definition
 
-    def named(self, name: str, model: str | None = None) -> Definition:
-        """Its definition for an agent of this name, and of this model where one is given."""
+    def named(self, name: str, model: str | None = None, default: str | None = None) -> Definition:
+        """Its definition for an agent of this name, and of this model where one is given.
+
+        `default` takes the place of the bundled model; a template that is made for another model keeps that.
+        """
         values: dict[str, Any] = {**msgspec.to_builtins(self.definition), "name": name}
         if name != self.definition.name:
             values["title"] = name.replace("-", " ").capitalize()
+        if default is not None and values["model"] == BUNDLED:
+            values["model"] = default
         if model is not None:
             values["model"] = model
         return parse_definition(values)

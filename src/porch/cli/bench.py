@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from porch.agents.templates import BUNDLED
 from porch.cli.attach import Link, reached
 from porch.cli.invocation import common, current
 from porch.cli.prose import Prose
 from porch.cli.start import QuietStart
 from porch.cli.tables import print_table
-from porch.cli.templates import BUNDLED
 from porch.client import AsyncPorch
 from porch.contract.errors import PorchError, Unavailable
 from porch.contract.events import RunFailed, RunFinished

@@ -4,32 +4,33 @@ import json
 import sys
 
 import click
+import msgspec
 
+from porch.agents.templates import DEFAULT, find_template, templates
 from porch.cli.agents import tell_warnings
 from porch.cli.attach import reached
 from porch.cli.invocation import common, current, program
 from porch.cli.prose import Prose
 from porch.cli.start import QuietStart
-from porch.cli.templates import BUNDLED, TEMPLATES, definition
 
 
 @click.command(epilog="Example: porch new helper --template assistant --model openai:gpt-5-mini")
 @click.argument("name")
-@click.option("--template", type=click.Choice(list(TEMPLATES)), default="assistant", show_default=True)
+@click.option("--template", type=click.Choice(list(templates())), default=DEFAULT, show_default=True)
 @click.option("--model", metavar="PROVIDER:MODEL", help="Who answers; porch models lists what there is.")
 @common(json=True)
 def new(name: str, template: str, model: str | None) -> None:
     """Make an agent in your workspace: a draft, which you can talk to at once."""
     invocation = current()
     resolved = invocation.resolve()
-    wanted = model or resolved.settings.default_model or BUNDLED
+    definition = find_template(template).named(name, model, resolved.settings.default_model)
     with reached(resolved, QuietStart()) as link:
-        made = link.run(link.client.agents.create(link.server.workspace, definition(template, name, wanted)))
+        made = link.run(link.client.agents.create(link.server.workspace, msgspec.to_builtins(definition)))
     if invocation.json:
         print(json.dumps(made, ensure_ascii=False))
         return
     prose = Prose(sys.stdout)
-    prose.line(f"{made['agent']} is made, with {wanted}.")
+    prose.line(f"{made['agent']} is made, with {definition.model}.")
     tell_warnings(made, prose)
     from porch.cli.commands import tell_commands
 

@@ -5,6 +5,9 @@ import json
 import time
 from typing import Any
 
+import msgspec
+
+from porch.agents.templates import BUNDLED, find_template
 from porch.cli.attach import Link
 from porch.cli.chat import answer, converse
 from porch.cli.commands import tell_commands
@@ -12,7 +15,6 @@ from porch.cli.invocation import Invocation, program
 from porch.cli.prose import Prose
 from porch.cli.reply import Outcome, result_of
 from porch.cli.start import Start
-from porch.cli.templates import BUNDLED, definition
 from porch.client import ApiError
 
 AGENT = "hello"
@@ -108,7 +110,8 @@ class Story:
         except ApiError as error:
             if error.status != 404:
                 raise
-            return await agents.create(workspace, definition("hello", AGENT, model or default or BUNDLED))
+            definition = find_template("hello").named(AGENT, model, default)
+            return await agents.create(workspace, msgspec.to_builtins(definition))
         if model and agent["definition"]["model"] != model:
             return await agents.change(workspace, AGENT, {"model": model})
         return agent

@@ -122,7 +122,7 @@ class setup_errors:  # noqa: N801 - used like a function, as a context manager
                 raise SetupError(f"The database URL cannot be used: {_without_password(error)}.") from error
             case OSError() | asyncpg.PostgresError() | asyncpg.InterfaceError() | TimeoutError():
                 raise DatabaseUnavailable(
-                    f"PostgreSQL at {self.place} does not answer: {error or type(error).__name__}. "
+                    f"PostgreSQL at {self.place} does not answer: {first_words(error)}. "
                     "Check that it runs and that the URL is right, then try again."
                 ) from error
             case _:
@@ -141,6 +141,11 @@ def describe(url: str) -> str:
 
 def _without_password(error: BaseException) -> str:
     return str(error).partition("://")[0].rstrip() or type(error).__name__
+
+
+def first_words(error: BaseException) -> str:
+    """What an error says, without PostgreSQL's details and hints below it, for use inside a sentence."""
+    return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def is_lost(error: BaseException, connection: Connection) -> bool:

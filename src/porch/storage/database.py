@@ -15,6 +15,7 @@ from porch.storage.connection import (
     describe,
     driver,
     drop,
+    first_words,
     is_gone,
     is_lost,
     prepare,
@@ -159,7 +160,7 @@ class Database:
             ) from error
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise DatabaseUnavailable(
-                f"PostgreSQL at {describe(self.url)} cannot be reached just now: {error}. Try again."
+                f"PostgreSQL at {describe(self.url)} cannot be reached just now: {first_words(error)}. Try again."
             ) from error
 
     async def _wait_for_room(self) -> None:
