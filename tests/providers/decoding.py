@@ -7,7 +7,7 @@ from typing import Any
 
 from porch.contract.errors import ModelError
 from porch.contract.events import AnyEvent, PartFinished, ToolCallFinished, UsageReported
-from porch.providers.assembly import MAX_STEP_BYTES, Assembly
+from porch.providers.assembly import MAX_STEP_CHARACTERS, Assembly
 from porch.providers.chat_completions.decoder import Decoder
 from porch.providers.endpoint import Endpoint
 from porch.providers.failures import Asked
@@ -55,11 +55,11 @@ class Decoded:
 
 
 def decode(
-    pieces: Iterable[bytes], *, max_frame_bytes: int = 1 << 20, max_step_bytes: int = MAX_STEP_BYTES
+    pieces: Iterable[bytes], *, max_frame_bytes: int = 1 << 20, max_step_characters: int = MAX_STEP_CHARACTERS
 ) -> Decoded:
     """Feed the pieces, finish, and check the laws on what came, failures included."""
     result = Decoded()
-    assembly = Assembly("s1", max_bytes=max_step_bytes)
+    assembly = Assembly("s1", max_characters=max_step_characters)
     decoder = Decoder(assembly, result.outcome, ASKED, max_frame_bytes=max_frame_bytes)
     try:
         for piece in pieces:

@@ -466,7 +466,7 @@ def test_a_frame_over_the_cap_is_refused() -> None:
 
 
 def test_an_answer_over_the_cap_is_stopped() -> None:
-    decoded = decode([say("x" * 300) for _ in range(10)], max_step_bytes=1000)
+    decoded = decode([say("x" * 300) for _ in range(10)], max_step_characters=1000)
     assert decoded.error is not None
     assert decoded.error.reason == "answer_too_large"
     assert decoded.text() == "x" * 900
@@ -474,7 +474,7 @@ def test_an_answer_over_the_cap_is_stopped() -> None:
 
 def test_calls_without_end_are_stopped() -> None:
     frames = [call(index=at, function={"name": "one"}) for at in range(100)]
-    decoded = decode([b"".join(frames)], max_step_bytes=1000)
+    decoded = decode([b"".join(frames)], max_step_characters=1000)
     assert decoded.error is not None
     assert 0 < sum(isinstance(event, ToolCallStarted) for event in decoded.events) < 20
 

@@ -118,7 +118,7 @@ async def test_a_process_that_stops_in_order_leaves_its_runs_to_the_next_at_once
 async def test_a_run_that_stops_every_server_is_given_up_with_a_sentence(desk: Desk) -> None:
     started = await desk.start("[[stall 60s]]")
     following = await desk.another()
-    for epoch in range(2, 8):
+    for epoch in range(2, 13):
         async with desk.database.system() as connection:
             holder = (await _row(desk, started.run))["holder"]
             await connection.execute("SELECT porch.release_process($1)", holder)

@@ -182,3 +182,13 @@ async def test_a_dedicated_connection_listens(database: Database) -> None:
     async with asyncio.timeout(5):
         assert await heard.get() == "run"
     await connection.close()
+
+
+async def test_a_statement_that_takes_too_long_or_finds_no_room_says_so(database: Database) -> None:
+    with pytest.raises(DatabaseUnavailable, match="took too long"):
+        async with database.system() as connection:
+            await connection.execute("SET LOCAL statement_timeout = 0; SELECT pg_sleep(5)", timeout=0.05)
+    with pytest.raises(DatabaseUnavailable, match="disk that holds the database is full"):
+        async with database.system() as connection:
+            await connection.execute("DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END $$")
+    await database.ping()

@@ -82,3 +82,10 @@ async def test_a_model_whose_key_is_missing_is_kept_with_a_warning(house: House)
     answer = await house.ada.client.post(f"{house.ada.path}/agents", json=definition)
     assert answer.status == 201
     assert "OPENAI_API_KEY" in answer.json["warnings"][0]
+
+
+async def test_what_changes_something_needs_more_than_to_read(house: House) -> None:
+    for name, declared in declarations(house.world.app):
+        if name.partition(" ")[0] != "GET" and not isinstance(declared, Public):
+            assert declared is not None
+            assert not str(declared.scope).startswith("read:"), name

@@ -77,6 +77,8 @@ async def test_a_cursor_at_the_end_is_answered_without_content(house: House) -> 
         ("1--2", 422, "invalid_input"),
         ("1-999999", 409, "conflict"),
         ("9" * 30 + "-1", 422, "invalid_input"),
+        ("99999999999-1", 422, "invalid_input"),
+        ("1-99999999999", 422, "invalid_input"),
         ("-1", 422, "invalid_input"),
     ],
 )
@@ -212,3 +214,27 @@ async def test_every_frame_is_valid_by_the_published_schema(house: House) -> Non
         definition = schema["$defs"][named[event["type"]].rpartition("/")[2]]
         assert set(definition["required"]) <= set(event)
         assert set(event) <= set(definition["properties"])
+
+
+async def test_a_token_that_may_read_conversations_cancels_no_run(house: House) -> None:
+    where = await house.conversation()
+    started = await house.ada.client.post(f"{where}/runs", json={"input": "[[stall 60s]]"})
+    token = await house.world.token(house.ada.workspace, house.ada.owner, ["read:conversations"])
+    reader = house.ada.client.as_(token)
+    assert (await reader.get(started.headers["location"])).status == 200
+    assert (await reader.post(f"{started.headers['location']}/cancel")).status == 403
+    assert (await house.ada.client.get(started.headers["location"])).json["status"] == "running"
+
+
+async def test_a_narrow_token_of_the_owner_does_not_reach_the_runs_of_others(house: House) -> None:
+    editor_user = await house.world.join(house.ada.workspace, "editor")
+    editor = house.ada.client.as_(await house.world.token(house.ada.workspace, editor_user))
+    where = await house.conversation()
+    agent = (await house.ada.client.get(where)).json["agent"].partition("/")[2]
+    mine = (await editor.post(f"{house.ada.path}/agents/{agent}/conversations")).json["id"]
+    started = await editor.post(f"/api/v1/conversations/{mine}/runs", json={"input": "[[say Private]]"})
+    scopes = ["read:conversations", "run:agents"]
+    narrow = house.ada.client.as_(await house.world.token(house.ada.workspace, house.ada.owner, scopes))
+    assert (await narrow.get(started.headers["location"])).status == 404
+    assert (await narrow.post(f"/api/v1/conversations/{mine}/runs", json={"input": "hi"})).status == 404
+    assert (await house.ada.client.get(started.headers["location"])).status == 200

@@ -12,6 +12,7 @@ from porch.contract.errors import InvalidInput
 HANDLE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 MODEL = re.compile(r"[a-z][a-z0-9-]*:\S+")
 MAX_INSTRUCTIONS_BYTES = 64 * 1024
+MAX_STEPS = 64
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -82,6 +83,12 @@ def parse_definition(value: bytes | dict[str, Any]) -> Definition:
                 f'{model[:80]!r} is not a model\'s name; write "provider:model", such as "local:smollm2".',
                 errors=[{"pointer": "/model", "detail": "not of the form provider:model"}],
             )
+    steps = definition.settings.max_steps if definition.settings else None
+    if steps is not None and not 1 <= steps <= MAX_STEPS:
+        raise InvalidInput(
+            f"max_steps is {steps}; it must be 1 to {MAX_STEPS}.",
+            errors=[{"pointer": "/settings/max_steps", "detail": f"not 1 to {MAX_STEPS}"}],
+        )
     return definition
 
 

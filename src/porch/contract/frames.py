@@ -11,6 +11,7 @@ from porch.contract.errors import InvalidInput
 from porch.contract.events import AnyEvent, Event, encode_event
 
 KEEP_ALIVE = b": keep-alive\n\n"
+MAX_SEQ = 2**31 - 1
 
 
 class Cursor(NamedTuple):
@@ -24,8 +25,10 @@ class Cursor(NamedTuple):
         """Read `<epoch>-<seq>`. Raises InvalidInput."""
         epoch, dash, seq = text.strip().partition("-")
         digits = epoch + seq
-        if dash and epoch and seq and len(digits) <= 18 and digits.isascii() and digits.isdecimal():
-            return cls(int(epoch), int(seq))
+        if dash and epoch and seq and len(digits) <= 20 and digits.isascii() and digits.isdecimal():
+            cursor = cls(int(epoch), int(seq))
+            if max(cursor) < MAX_SEQ:
+                return cursor
         raise InvalidInput(f"The cursor {text[:40]!r} is not of the form <epoch>-<seq>, such as 1-57.")
 
     def __str__(self) -> str:

@@ -31,7 +31,7 @@ def clean_json(value: Any) -> Any:
     if isinstance(value, dict):
         items = cast("dict[str, Any]", value).items()
         return {clean_text(key): clean_json(item) for key, item in items}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [clean_json(item) for item in cast("list[Any]", value)]
     return value
 

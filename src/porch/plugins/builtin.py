@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from msgspec import Meta, Struct
 
@@ -18,14 +18,12 @@ class ClockArguments(Struct, forbid_unknown_fields=True):
 @tool("read")
 async def clock(arguments: ClockArguments) -> dict[str, str]:
     """Tells the current date, weekday and time in a time zone."""
-    if arguments.timezone == "UTC":
-        now = datetime.now(UTC)
-    elif arguments.timezone in available_timezones():
-        now = datetime.now(ZoneInfo(arguments.timezone))
-    else:
+    try:
+        now = datetime.now(ZoneInfo(arguments.timezone) if arguments.timezone != "UTC" else UTC)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ToolFailure(
             f"There is no time zone {arguments.timezone!r}; use an IANA name such as Europe/Paris."
-        )
+        ) from None
     return {
         "now": now.isoformat(timespec="seconds"),
         "weekday": now.strftime("%A"),

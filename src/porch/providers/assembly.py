@@ -27,7 +27,8 @@ from porch.contract.ids import new_id
 from porch.contract.text import NUL, REPLACEMENT, clean_json, clean_text, join_surrogates
 
 NO_OBJECT = "The arguments must be one JSON object."
-MAX_STEP_BYTES = 4 * 1024 * 1024
+# Characters, not bytes: even if each is escaped, a full value stays within the 8 MiB that readers take.
+MAX_STEP_CHARACTERS = 1024 * 1024
 MAX_DEPTH = 64
 CALL_COST = 64  # so that calls without arguments cannot come without end
 
@@ -46,14 +47,14 @@ class _Open:
 class Assembly:
     """Collects one step's events. Keys are the dialect's own (an index, a kind); ids are ours."""
 
-    def __init__(self, step: str, *, max_bytes: int = MAX_STEP_BYTES) -> None:
+    def __init__(self, step: str, *, max_characters: int = MAX_STEP_CHARACTERS) -> None:
         self.step = step
         self.tool_calls = 0
         self.emitted = False
         self._events: list[AnyEvent] = []
         self._open: dict[object, _Open] = {}
         self._parts = 0
-        self._room = max_bytes
+        self._room = max_characters
         self._told_nul = False
 
     def take(self) -> list[AnyEvent]:

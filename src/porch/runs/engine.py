@@ -34,12 +34,12 @@ from porch.providers.request import ModelRequest, StepOutcome, ToolSpec
 from porch.runs.context import assemble
 from porch.runs.lease import LeaseLost
 from porch.runs.live import Ending, LiveRun
-from porch.runs.toolbox import Toolbox
+from porch.runs.toolbox import Toolbox, interrupted
 from porch.runs.turn import Turn
 
 log = logging.getLogger(__name__)
 
-MAX_STEPS = 16
+DEFAULT_STEPS = 16
 MAX_UNCOMMITTED_BYTES = 1024 * 1024
 
 
@@ -110,13 +110,14 @@ class _Work:
         self.model = turn.definition.models[0]
         self.toolbox: Toolbox | None = None
         self.told_cut = False
+        self.step_seq = 0  # what was shown behind it belongs to the model that is being asked
 
     # -- the loop
 
     async def go(self, tools: dict[str, Tool]) -> None:
         self.toolbox = Toolbox(self.live, self.transcript, tools)
         settings = self.turn.definition.settings or ModelSettings()
-        max_steps = settings.max_steps or MAX_STEPS
+        max_steps = settings.max_steps or DEFAULT_STEPS
         specs = [ToolSpec(tool.name, tool.description, tool.parameters) for tool in tools.values()]
         if self.turn.resumed:
             await self.toolbox.run(self.transcript.open_calls, resumed=True)
@@ -140,6 +141,7 @@ class _Work:
         for index, name in enumerate(models):
             self.model = name
             await self._begin_step(name)
+            self.step_seq = self.live.seq
             step = self.transcript.steps[-1].id
             self.assembly = Assembly(step)
             try:
@@ -159,10 +161,11 @@ class _Work:
     async def _fall_back(self, step: str, error: PorchError, following: str) -> None:
         """Silent when nothing was shown of the step; else readers drop it first."""
         log.info("%s: falling back to %s: %s", self.live.name, following, error.message)
-        if self.assembly and self.assembly.emitted:
+        if self.live.seq > self.step_seq:
             discarded = StepDiscarded(step=step, reason="fallback")
             self.transcript.add(discarded)
             await self.live.commit([discarded])
+            self.told_cut = False
 
     async def _stream(
         self, name: str, specs: list[ToolSpec], settings: ModelSettings, assembly: Assembly
@@ -249,6 +252,9 @@ class _Work:
             events += self.toolbox.close()
         for event in events:
             self.transcript.add(event)
+        for call in self.transcript.open_results:
+            events.append(interrupted(self.transcript.steps[-1].id, call))
+            self.transcript.add(events[-1])
         return events
 
     def _kept_message(self) -> UUID | None:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from porch.contract.errors import DatabaseUnavailable
 from porch.runs.live import LiveRun, Row
-from porch.storage.connection import LOST, Connection, is_lost, is_refusal
+from porch.storage.connection import Connection, is_lost, is_refusal
 from porch.storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ DELAY_SECONDS = 0.2
 TICK_SECONDS = 0.025
 MAX_ROWS = 64
 PATIENCE = 25
+STOP_SECONDS = 3.0
 WRITE = "SELECT * FROM porch.write_journal($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)"
 
 
@@ -31,6 +32,7 @@ class Journal:
         self._urgent: deque[LiveRun] = deque()
         self._due: deque[tuple[float, LiveRun]] = deque()
         self._wake = asyncio.Event()
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
 
@@ -41,17 +43,15 @@ class Journal:
 
     async def stop(self) -> None:
         """Write what is there, then stop."""
+        self._stopping = True
+        self._wake.set()
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        runs = {live.id: live for live in (*self._urgent, *(live for _, live in self._due))}
-        rows = [row for live in runs.values() if not live.lost and (row := live.take())]
-        if rows and self._connection and not self._connection.is_closed():
-            try:
-                async with asyncio.timeout(2):
-                    await self._write(self._connection, rows)
-            except (TimeoutError, *LOST) as error:
-                log.warning("The last deltas could not be written: %s", error)
+            # The batch under way is let through first: what lies behind it may not be there without it.
+            done, _ = await asyncio.wait([self._task], timeout=STOP_SECONDS)
+            if not done:
+                log.warning("The last deltas could not be written in %g s.", STOP_SECONDS)
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
         if self._connection:
             self._connection.terminate()
 
@@ -71,6 +71,8 @@ class Journal:
             rows = self._gather()
             if rows:
                 await self._write_surely(rows)
+            elif self._stopping:
+                return
             elif self._urgent or self._due:
                 await self._pause(TICK_SECONDS)
             else:
@@ -90,7 +92,7 @@ class Journal:
         while self._urgent and len(rows) < MAX_ROWS:
             self._take(self._urgent.popleft(), rows)
         now = time.monotonic()
-        while self._due and len(rows) < MAX_ROWS and self._due[0][0] <= now:
+        while self._due and len(rows) < MAX_ROWS and (self._stopping or self._due[0][0] <= now):
             live = self._due.popleft()[1]
             live.queued = False
             self._take(live, rows)

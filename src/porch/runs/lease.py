@@ -53,6 +53,10 @@ class Lease:
         """Whether this process may still write and show what its runs produce."""
         return time.monotonic() < self._deadline
 
+    def covers(self, process: UUID) -> bool:
+        """Whether runs that were taken under this id may still be written: a lease that was lost covers none."""
+        return self.process == process and time.monotonic() < self._deadline
+
     async def start(self) -> None:
         """Take a first lease and keep it renewed. Raises DatabaseUnavailable."""
         await self._register()
@@ -89,8 +93,10 @@ class Lease:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(self._seconds / 8)
+            if not self.valid:
+                self._on_lost()
             try:
-                async with asyncio.timeout(self._seconds / 4):
+                async with asyncio.timeout(self._patience()):
                     await (self._beat() if self.valid else self._begin_again())
             except (DatabaseUnavailable, TimeoutError, *LOST) as error:
                 self._drop_connection()
@@ -100,6 +106,11 @@ class Lease:
                 log.exception("Heartbeat failed")
             if not self.valid:
                 self._on_lost()
+
+    def _patience(self) -> float:
+        """How long a heartbeat may take: not beyond the moment at which the holder has to stop."""
+        left = self._deadline - time.monotonic()
+        return min(left, self._seconds / 4) if left > 0 else self._seconds / 4
 
     async def _begin_again(self) -> None:
         await self._register()

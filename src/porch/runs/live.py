@@ -116,7 +116,7 @@ class LiveRun:
             await done
 
     def _append(self, events: Sequence[AnyEvent], *, boundary: bool) -> None:
-        if self.lost or not self._lease.valid:
+        if self.lost or not self._lease.covers(self.process):
             raise LeaseLost("This process lost its lease on the run; another one goes on with it.")
         now, seq, name, epoch = time.time_ns(), self.seq, self._ascii, self.epoch
         if len(events) == 1:

@@ -71,11 +71,11 @@ class Reader:
             self._end = None
 
     async def wait(self) -> End:
-        """Why the reader ended, once it has and all that was queued before is sent."""
+        """Why the reader ended, once it has and, unless it fell behind, all that was queued is sent."""
         if self._end is None:
             self._wake = asyncio.get_running_loop().create_future()
             await self._wake
-        if self._end != "disconnected":
+        if self._end not in ("disconnected", "overflow"):
             await self.settle()
         return self._end or "disconnected"
 
@@ -85,10 +85,14 @@ class Reader:
             await asyncio.wait([self._drain])
 
     def abandon(self) -> None:
-        """Stop sending at once: the client is gone."""
-        self.finish("disconnected")
+        """Stop sending at once: the client is gone, whatever the reader waited for."""
+        self._lose()
         if self._drain is not None:
             self._drain.cancel()
+
+    def _lose(self) -> None:
+        self._end = None
+        self.finish("disconnected")
 
     def overflow_frame(self) -> bytes:
         """What a reader that fell behind gets last: it keeps what it was sent and asks again from there."""
@@ -112,7 +116,7 @@ class Reader:
                 self.last_sent = time.monotonic()
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
         except Exception:
-            self.finish("disconnected")
+            self._lose()
         finally:
             self._drain = None
 

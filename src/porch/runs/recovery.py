@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from typing import Protocol
 from uuid import UUID
 
+import msgspec
+
+from porch.contract.definition import Definition
 from porch.contract.errors import DatabaseUnavailable
 from porch.contract.events import AnyEvent, ErrorInfo, RunResumed, StepDiscarded, decode_event
 from porch.contract.frames import frame_data, split_frames
@@ -20,7 +23,11 @@ from porch.storage.database import Database
 
 log = logging.getLogger(__name__)
 
-MAX_EPOCHS = 5
+MAX_EPOCHS = 10
+TOO_MANY = f"This answer was interrupted {MAX_EPOCHS} times. Send the message again."
+UNREADABLE = (
+    "Another version of Porch began this answer, and this one cannot go on with it. Send the message again."
+)
 CLAIM_LIMIT = 64
 DELTA = (b"\nevent: stream.chunk\n", b"\nevent: tool_call.delta\n", b"\nevent: tool_result.chunk\n")
 
@@ -94,34 +101,30 @@ class Recovery:
         for claimed in await store.claim_runs(self._database, self._lease.process, CLAIM_LIMIT, known):
             try:
                 await self._take_over(claimed)
-            except (DatabaseUnavailable, LeaseLost):
-                self._carrier.release(claimed.run)
-                raise
+            except (DatabaseUnavailable, LeaseLost) as error:
+                self._fail(claimed)
+                log.info("Taking over %s must wait: %s", format_id("run", claimed.run), error)
             except Exception:
-                self._carrier.release(claimed.run)
-                self._doubtful = True
+                self._fail(claimed)
                 log.exception("Taking over %s failed", format_id("run", claimed.run))
+
+    def _fail(self, claimed: Claimed) -> None:
+        """This process holds the run and does not carry it: it is claimed once more, its neighbours are not."""
+        self._carrier.release(claimed.run)
+        self._doubtful = True
 
     async def _take_over(self, claimed: Claimed) -> None:
         found = await store.load_takeover(self._database, claimed.workspace, claimed.run)
         if found is None:
             return
-        loaded = await store.load_turn(self._database, claimed.workspace, found.conversation)
-        transcript = Transcript(events_of(found.frames))
-        turn = Turn(
-            workspace=claimed.workspace,
-            run=claimed.run,
-            definition=found.definition,
-            history=loaded.history if loaded else [],
-            more=bool(loaded and loaded.more),
-            transcript=transcript,
-            resumed=True,
-        )
         live = self._carrier.adopt(claimed, found.last_seq)
         log.warning("%s goes on after a crash, in epoch %d", live.name, live.epoch)
-        await self._begin(live, turn, found)
-
-    async def _begin(self, live: LiveRun, turn: Turn, found: TakenOver) -> None:
+        try:
+            turn = await self._read(claimed, found)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            log.exception("%s cannot be read", live.name)
+            await self._give_up(live, _empty(claimed), "unreadable_run", UNREADABLE)
+            return
         events: list[AnyEvent] = [RunResumed(reason="takeover")]
         if step := turn.transcript.open_step:
             events.append(StepDiscarded(step=step.id, reason="takeover"))
@@ -129,19 +132,35 @@ class Recovery:
             turn.transcript.add(event)
         await live.commit(events)
         if live.epoch > MAX_EPOCHS:
-            message = f"The server stopped {MAX_EPOCHS} times while it answered this. Send the message again."
-            error = ErrorInfo(
-                code="too_many_takeovers",
-                category="internal",
-                message=message,
-                retryable=True,
-                emitted_any=live.emitted_any,
-            )
-            await self._carrier.give_up(live, turn, error)
+            await self._give_up(live, turn, "too_many_takeovers", TOO_MANY)
             return
         self._carrier.carry(live, turn)
         if found.cancel_by:
             live.cancel(found.cancel_by)
+
+    async def _read(self, claimed: Claimed, found: TakenOver) -> Turn:
+        loaded = await store.load_turn(self._database, claimed.workspace, found.conversation)
+        return Turn(
+            workspace=claimed.workspace,
+            run=claimed.run,
+            definition=msgspec.json.decode(found.definition, type=Definition),
+            history=loaded.history if loaded else [],
+            more=bool(loaded and loaded.more),
+            transcript=Transcript(events_of(found.frames)),
+            resumed=True,
+        )
+
+    async def _give_up(self, live: LiveRun, turn: Turn, code: str, message: str) -> None:
+        error = ErrorInfo(
+            code=code, category="internal", message=message, retryable=True, emitted_any=live.emitted_any
+        )
+        await self._carrier.give_up(live, turn, error)
+
+
+def _empty(claimed: Claimed) -> Turn:
+    """A turn of which nothing is known but that it must end."""
+    nobody = Definition(name="unknown", instructions="", model="unknown:unknown")
+    return Turn(workspace=claimed.workspace, run=claimed.run, definition=nobody, history=[], more=False)
 
 
 def events_of(frames: bytes) -> Iterator[AnyEvent]:

@@ -136,7 +136,7 @@ async def follow_run(
 
 
 @router.post("/runs/{run}/cancel", operation_id="cancelRun", status_code=202)
-async def cancel_run(request: Request, principal: Viewer, run: str) -> RunState:
+async def cancel_run(request: Request, principal: Runner, run: str) -> RunState:
     """Ask the run to stop; its stream ends with `run.cancelled`. Nothing happens when it is over."""
     return _state(principal, await _runs(request).cancel(principal, parse_id("run", run)))
 

@@ -10,7 +10,7 @@ import msgspec
 
 from porch.contract.errors import Conflict, ConversationBusy, InProgress, NotFound, Unavailable
 from porch.contract.events import AnyEvent, ErrorInfo, RunStarted, StepStarted
-from porch.contract.frames import START, Cursor, encode_frame
+from porch.contract.frames import KEEP_ALIVE, START, Cursor, encode_frame
 from porch.contract.ids import format_id, new_uuid
 from porch.contract.messages import Part
 from porch.contract.principal import Principal
@@ -28,6 +28,7 @@ from porch.runs.store import ACTIVE, Claimed, Key, LoadedTurn, NewRun, Page, Run
 from porch.runs.stream import KEEP_ALIVE_SECONDS, EventStream
 from porch.runs.transcript import Transcript
 from porch.runs.turn import Turn
+from porch.storage.connection import is_dangling
 from porch.storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,11 @@ class Runs:
     async def start(self) -> None:
         """Take a lease, and look for runs that were left behind. Raises DatabaseUnavailable."""
         await self._lease.start()
-        await self._journal.start()
+        try:
+            await self._journal.start()
+        except BaseException:
+            await self._lease.stop()
+            raise
         self._recovery.start()
         self._keep_alive = asyncio.create_task(self._send_keep_alives(), name="keep-alive")
         self._open = True
@@ -158,14 +163,21 @@ class Runs:
         self._starting.add(new.run)
         try:
             return await store.start_run(self._database, new)
-        except BaseException:
+        except BaseException as error:
             # It may have been committed all the same; then somebody must carry it.
             self._recovery.doubt()
+            if is_dangling(error):
+                raise Unavailable(
+                    "The message was not taken: its agent was deleted or this server lost its lease just now. "
+                    "Look whether the agent is there, and send it again."
+                ) from error
             raise
         finally:
             self._starting.discard(new.run)
 
     def _begin(self, new: NewRun, turn: LoadedTurn, parts: list[Part], events: list[AnyEvent]) -> None:
+        if new.run in self._live:
+            return  # taken for abandoned while it was being committed, and carried in a later epoch already
         live = LiveRun(new.workspace, new.run, 1, new.last_seq, self._lease, self._journal)
         self._live[new.run] = live
         self.started += 1
@@ -223,12 +235,12 @@ class Runs:
     async def cancel(self, principal: Principal, run: UUID) -> RunRecord:
         """Ask the run to end as cancelled; nothing happens when it is over. Raises NotFound."""
         record = await self.get(principal, run)
+        principal.require("run", "agents", format_id("agt", record.agent))
         if record.status in ACTIVE:
-            live = self._live.get(run)
-            if live is not None:
+            # As a row first: what was acknowledged holds, even if this process dies before it ends the run.
+            await store.request_cancel(self._database, principal.workspace, run, principal.label)
+            if live := self._live.get(run):
                 live.cancel(principal.label)
-            else:
-                await store.request_cancel(self._database, principal.workspace, run, principal.label)
         return record
 
     def _cancel_here(self, run: UUID, by: str) -> None:
@@ -242,6 +254,8 @@ class Runs:
         live = LiveRun(claimed.workspace, claimed.run, claimed.epoch, last_seq, self._lease, self._journal)
         live.emitted_any = last_seq > 2
         self.taken_over += 1
+        if before := self._live.get(claimed.run):
+            before.lose()
         self._live[claimed.run] = live
         return live
 
@@ -259,9 +273,9 @@ class Runs:
     async def _carry(self, live: LiveRun, turn: Turn) -> None:
         try:
             await self._engine.execute(live, turn)
-            if not live.ending:
-                live.lose()
         finally:
+            if not live.ending and self._open:
+                live.lose()  # whatever went wrong, somebody has to end the run
             self._drop(live)
 
     def release(self, run: UUID) -> None:
@@ -291,7 +305,7 @@ class Runs:
             quiet_since = time.monotonic() - KEEP_ALIVE_SECONDS
             for reader in tuple(self.readers):
                 if reader.last_sent < quiet_since:
-                    reader.push(b": keep-alive\n\n")
+                    reader.push(KEEP_ALIVE)
 
 
 def _new_run(
@@ -336,7 +350,7 @@ def _new_run(
 def _may_see(principal: Principal, kind: str, participant: UUID) -> bool:
     if (principal.kind, principal.id) == (kind, participant):
         return True
-    return principal.kind == "user" and principal.role in ("owner", "admin")
+    return principal.kind == "user" and principal.allows("admin", "conversations")
 
 
 def _busy(active: UUID | None) -> ConversationBusy:

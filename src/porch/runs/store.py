@@ -16,6 +16,7 @@ from porch.storage.database import Database
 MAX_MESSAGES = 400
 MAX_HISTORY_BYTES = 4 * 1024 * 1024
 READ_ROWS = 64
+READ_BYTES = 1024 * 1024
 
 _parts = msgspec.json.Decoder(list[Part])
 _definition = msgspec.json.Decoder(Definition)
@@ -199,7 +200,7 @@ class Page:
 
 
 async def read_journal(database: Database, workspace: UUID, run: UUID, epoch: int, seq: int) -> Page | None:
-    """At most READ_ROWS rows that reach behind `seq`; None when the run is gone."""
+    """Rows that reach behind `seq`, as many as a page holds; None when the run is gone."""
     async with database.tenant(workspace) as connection:
         state = await connection.fetchrow(
             """
@@ -221,16 +222,21 @@ async def read_journal(database: Database, workspace: UUID, run: UUID, epoch: in
         after = seq if newer is None else min(seq, newer - 1)
         rows = await connection.fetch(
             """
-            SELECT first_seq, last_seq, epoch, frames FROM porch.journal
-            WHERE workspace_id = $1 AND run_id = $2 AND first_seq >= coalesce((
-              SELECT max(first_seq) FROM porch.journal
-              WHERE workspace_id = $1 AND run_id = $2 AND first_seq <= $3), 0)
-            ORDER BY first_seq LIMIT $4
+            SELECT first_seq, last_seq, epoch, frames FROM (
+              SELECT first_seq, last_seq, epoch, frames,
+                sum(octet_length(frames)) OVER (ORDER BY first_seq) - octet_length(frames) AS before
+              FROM porch.journal
+              WHERE workspace_id = $1 AND run_id = $2 AND first_seq >= coalesce((
+                SELECT max(first_seq) FROM porch.journal
+                WHERE workspace_id = $1 AND run_id = $2 AND first_seq <= $3), 0)
+              ORDER BY first_seq LIMIT $4) AS page
+            WHERE before < $5 ORDER BY first_seq
             """,
             workspace,
             run,
             after + 1,
             READ_ROWS,
+            READ_BYTES,
         )
     found = [JournalRow(row["first_seq"], row["last_seq"], row["epoch"], row["frames"]) for row in rows]
     behind = [row for row in found if row.last > after]
@@ -257,10 +263,13 @@ async def claim_runs(
 
 @dataclass(frozen=True, slots=True)
 class TakenOver:
-    """What a takeover needs beside the turn: the definition that the run began with, and its whole journal."""
+    """What a takeover needs beside the turn: the definition that the run began with, and its whole journal.
+
+    Neither is decoded yet: another version of Porch may have written them.
+    """
 
     conversation: UUID
-    definition: Definition
+    definition: bytes
     cancel_by: str | None
     frames: bytes
     last_seq: int
@@ -288,7 +297,7 @@ async def load_takeover(database: Database, workspace: UUID, run: UUID) -> Taken
         return None
     return TakenOver(
         conversation=row["conversation_id"],
-        definition=_definition.decode(row["definition"]),
+        definition=row["definition"],
         cancel_by=row["cancel_by"],
         frames=b"".join(journal["frames"] for journal in rows),
         last_seq=rows[-1]["last_seq"],

@@ -143,6 +143,7 @@ async def _watch(receive: Receive, reader: Reader) -> None:
 
 
 async def _settle(reader: Reader) -> None:
+    """Wait for a slow reader, but not for one that has stopped reading: that one is left."""
     try:
         async with asyncio.timeout(OVERFLOW_SECONDS):
             await reader.settle()

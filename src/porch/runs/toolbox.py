@@ -14,7 +14,7 @@ from porch.contract.events import (
     ToolResultFinished,
     ToolResultStarted,
 )
-from porch.contract.text import clean_json
+from porch.contract.text import clean_json, clean_text
 from porch.plugins.tool import Tool
 from porch.runs.lease import LeaseLost
 from porch.runs.live import LiveRun
@@ -24,9 +24,16 @@ log = logging.getLogger(__name__)
 
 TOOL_SECONDS = 30.0
 MAX_OUTPUT_BYTES = 256 * 1024
+MAX_ERROR_CHARACTERS = 4000
+MAX_AT_ONCE = 16
 INTERRUPTED = ToolError(
     code="interrupted", message="The call was interrupted; whether it took effect is not known."
 )
+
+
+def interrupted(step: str | None, call: str, duration_ms: int = 0) -> ToolResultFinished:
+    """The end of a call that did not come to its own."""
+    return ToolResultFinished(step=step, call=call, error=INTERRUPTED, duration_ms=duration_ms)
 
 
 class Toolbox:
@@ -37,6 +44,7 @@ class Toolbox:
         self._transcript = transcript
         self._tools = tools
         self._open: dict[str, tuple[str | None, float]] = {}
+        self._room = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def run(self, calls: list[ToolCallFinished], *, resumed: bool = False) -> None:
         """Give every call its result. Of a resumed run only tools that change nothing are run again."""
@@ -52,6 +60,10 @@ class Toolbox:
         return [self._finished(call, error=INTERRUPTED) for call in list(self._open)]
 
     async def _run(self, call: ToolCallFinished, *, resumed: bool) -> None:
+        async with self._room:
+            await self._run_now(call, resumed=resumed)
+
+    async def _run_now(self, call: ToolCallFinished, *, resumed: bool) -> None:
         self._open[call.call] = (call.step, time.monotonic())
         started = ToolResultStarted(step=call.step, call=call.call)
         if call.call not in self._transcript.steps[-1].started:
@@ -71,21 +83,22 @@ class Toolbox:
             return self._finished(call.call, error=ToolError(code="unknown_tool", message=message))
         if resumed and tool.reversibility != "read":
             return self._finished(call.call, error=INTERRUPTED)
+        limit = asyncio.timeout(TOOL_SECONDS)
         try:
-            async with asyncio.timeout(TOOL_SECONDS):
-                output = clean_json(await tool.run(call.arguments))
+            async with limit:
+                output = await tool.run(call.arguments)
+            return self._checked(call, clean_json(output))
         except LeaseLost:
             raise
-        except TimeoutError:
-            message = f"The tool {call.name!r} took longer than {TOOL_SECONDS:g} s and was stopped."
-            return self._finished(call.call, error=ToolError(code="timeout", message=message))
         except PorchError as error:
             return self._finished(call.call, error=ToolError(code=error.code, message=error.message))
         except Exception:
+            if limit.expired():
+                message = f"The tool {call.name!r} took longer than {TOOL_SECONDS:g} s and was stopped."
+                return self._finished(call.call, error=ToolError(code="timeout", message=message))
             log.exception("The tool %r failed", call.name)
             message = f"The tool {call.name!r} failed by a fault of its own; the server's log says more."
             return self._finished(call.call, error=ToolError(code="internal", message=message))
-        return self._checked(call, output)
 
     def _checked(self, call: ToolCallFinished, output: object) -> ToolResultFinished:
         size = len(msgspec.json.encode(output))
@@ -102,5 +115,6 @@ class Toolbox:
         step, since = self._open.pop(call)
         duration = round((time.monotonic() - since) * 1000)
         if error is not None:
-            return ToolResultFinished(step=step, call=call, error=error, duration_ms=duration)
+            said = ToolError(code=error.code, message=clean_text(error.message)[:MAX_ERROR_CHARACTERS])
+            return ToolResultFinished(step=step, call=call, error=said, duration_ms=duration)
         return ToolResultFinished(step=step, call=call, output=output, duration_ms=duration)

@@ -7,7 +7,6 @@ from porch.contract.events import (
     AnyEvent,
     PartFinished,
     ReasoningSealed,
-    RunPaused,
     StepDiscarded,
     StepFinished,
     StepStarted,
@@ -75,7 +74,7 @@ class Transcript:
                 error = event.error if isinstance(event.error, ToolError) else None
                 output = None if error else event.output
                 self.steps[-1].results[call] = ToolResultPart(call=call, output=output, error=error)
-            case RunPaused() | _:
+            case _:
                 pass
 
     @property
@@ -87,6 +86,12 @@ class Transcript:
     def open_calls(self) -> list[ToolCallFinished]:
         """Calls of the last complete step that have no result yet."""
         return self.steps[-1].open_calls if self.steps and self.steps[-1].finished else []
+
+    @property
+    def open_results(self) -> list[str]:
+        """Calls of the last step whose tool began and has not ended."""
+        last = self.steps[-1] if self.steps else None
+        return [call for call in last.calls if call in last.started - last.results.keys()] if last else []
 
     def parts(self) -> list[Part]:
         """The answer as one message's parts: each step's own, then its tools' results."""

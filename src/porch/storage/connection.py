@@ -163,12 +163,29 @@ def drop(connection: Connection) -> None:
 
 def is_gone(connection: Connection) -> bool:
     """Whether a connection is closed, or was taken back by its pool."""
-    """Whether a connection can no longer be used."""
     try:
         return connection.is_closed()
     except asyncpg.InterfaceError:
         # The pool takes a broken connection back under our feet.
         return True
+
+
+def is_dangling(error: BaseException) -> bool:
+    """Whether a row was refused because one that it refers to is gone."""
+    return isinstance(error, asyncpg.ForeignKeyViolationError)
+
+
+def shortage(error: BaseException) -> str | None:
+    """A sentence when PostgreSQL lacks something for now: room on its disk, memory, time; else None."""
+    match error:
+        case asyncpg.DiskFullError():
+            return "The disk that holds the database is full, so nothing can be saved. Make room, then try again."
+        case asyncpg.InsufficientResourcesError():
+            return f"PostgreSQL has not what it needs: {error}. Try again; if it lasts, give it more."
+        case asyncpg.QueryCanceledError() | TimeoutError():
+            return "PostgreSQL took too long over this and was stopped. Try again."
+        case _:
+            return None
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -1,6 +1,7 @@
 """The pool of connections that serves, and the two ways to use it: for one workspace, or for none."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -20,7 +21,10 @@ from porch.storage.connection import (
     is_lost,
     prepare,
     setup_errors,
+    shortage,
 )
+
+log = logging.getLogger(__name__)
 
 ACQUIRE_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
@@ -198,6 +202,9 @@ class Database:
                 "The connection to PostgreSQL was lost in the middle. What was not acknowledged may not have "
                 "been saved; try again."
             ) from error
+        if sentence := shortage(error):
+            log.error("%s", sentence)
+            raise DatabaseUnavailable(sentence) from error
 
 
 async def _roll_back(connection: Connection) -> None:

@@ -16,10 +16,15 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, with its traceback behind it."""
         time = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        text = f"{time} {record.levelname.lower():7} {record.name}  {record.getMessage()}"
+        text = f"{time} {record.levelname.lower():7} {record.name}  {_one_line(record.getMessage())}"
         if request := getattr(record, "request_id", ""):
             text += f"  [{request}]"
         return text + (f"\n{self.formatException(record.exc_info)}" if record.exc_info else "")
+
+
+def _one_line(text: str) -> str:
+    """A message that cannot pass for several: what comes from outside may hold line ends and escapes."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 class JsonFormatter(logging.Formatter):

@@ -79,6 +79,9 @@ DECLARE
   dead uuid;
   room integer := p_limit;
 BEGIN
+  -- A process that does not know yet that its lease is over must not take anything.
+  PERFORM FROM porch.processes p WHERE p.id = p_process AND p.expires_at > clock_timestamp();
+  IF NOT FOUND THEN RETURN; END IF;
   IF p_known IS NOT NULL THEN
     PERFORM FROM porch.processes p WHERE p.id = p_process FOR UPDATE;
     RETURN QUERY
