@@ -83,6 +83,7 @@ async def test_the_last_use_is_noted_behind_the_answer_and_at_most_once_a_minute
     authenticator = Authenticator(world.database)
     await asyncio.gather(*(authenticator(text, "192.0.2.1") for _ in range(5)))
     await authenticator.close()
+    authenticator.forget()
     first = await _last_use(world, ada, text)
     assert first[0] is not None
     assert first[1] == "192.0.2.1"
@@ -98,6 +99,7 @@ async def test_the_last_use_is_noted_behind_the_answer_and_at_most_once_a_minute
             ada.workspace,
             text[:16],
         )
+    authenticator.forget()
     await authenticator(text, "192.0.2.2")
     await authenticator.close()
     assert (await _last_use(world, ada, text))[1] == "192.0.2.2"
@@ -112,3 +114,40 @@ async def _last_use(world: World, tenant: Tenant, text: str) -> tuple[Any, Any]:
         )
     assert row
     return row[0], row[1]
+
+
+async def test_a_token_is_asked_of_the_database_once_a_second_and_forgotten_when_one_is_revoked(
+    world: World, ada: Tenant
+) -> None:
+    text = await world.token(ada.workspace, ada.owner)
+    authenticator = Authenticator(world.database)
+    principal = await authenticator(text)
+    async with world.database.tenant(ada.workspace) as connection:
+        await connection.execute(
+            "UPDATE porch.tokens SET revoked_at = now() WHERE workspace_id = $1 AND prefix = $2",
+            ada.workspace,
+            text[:16],
+        )
+    assert await authenticator(text) is principal
+    authenticator.forget()
+    with pytest.raises(Unauthenticated):
+        await authenticator(text)
+    await authenticator.close()
+
+
+async def test_an_expired_token_is_not_remembered_beyond_its_end(world: World, ada: Tenant) -> None:
+    text = await world.token(ada.workspace, ada.owner, lifetime=timedelta(seconds=0.3))
+    authenticator = Authenticator(world.database)
+    await authenticator(text)
+    await _until_refused(authenticator, text)
+    await authenticator.close()
+
+
+async def _until_refused(authenticator: Authenticator, text: str) -> None:
+    async with asyncio.timeout(5):
+        try:
+            while True:
+                await authenticator(text)
+                await asyncio.sleep(0.02)
+        except Unauthenticated:
+            return

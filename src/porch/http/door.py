@@ -9,7 +9,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from porch.contract.errors import PorchError
 from porch.http.problem import problem_of, unexpected
 from porch.http.request_id import HEADER, choose_request_id, current_request_id
-from porch.http.scope import RAW_SEND
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,6 @@ class Door:
                 message["headers"] = headers + [pair for pair in common if pair[0] not in present]
             return send(message)
 
-        scope[RAW_SEND] = send
         try:
             await self.app(scope, receive, send_marked)
         except ClientDisconnect:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID
@@ -17,6 +18,8 @@ from porch.storage.database import Database
 log = logging.getLogger(__name__)
 
 TOUCH_AFTER = timedelta(minutes=1)
+KEEP_SECONDS = 1.0
+MAX_KEPT = 4096
 
 
 async def authenticate(database: Database, token: str) -> Principal:
@@ -27,20 +30,37 @@ async def authenticate(database: Database, token: str) -> Principal:
 class Authenticator:
     """`authenticate` for a server: it also notes when and from where a token was used, behind the answer.
 
+    Who a token stands for is remembered for a second, so that a burst of requests asks the database once. What is
+    revoked here is forgotten at once; what another process revokes, within that second.
     An instance is what `app.state.authenticate` wants. Close it before its database.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self._touching: dict[UUID, asyncio.Task[None]] = {}
+        self._kept: dict[bytes, tuple[float, Principal]] = {}
 
     async def __call__(self, token: str, address: str | None = None) -> Principal:
+        asked, key = time.monotonic(), digest(token)
+        if (kept := self._kept.get(key)) and kept[0] > asked:
+            return kept[1]
         row = await _find(self.database, token)
         principal = _principal(row)
+        self._keep(key, asked, principal, row["expires_at"])
         used: datetime | None = row["last_used_at"]
         if used is None or datetime.now(UTC) - used > TOUCH_AFTER:
             self._touch(principal, address)
         return principal
+
+    def forget(self) -> None:
+        """Ask the database again for every token: something about them has changed."""
+        self._kept.clear()
+
+    def _keep(self, key: bytes, asked: float, principal: Principal, expires: datetime | None) -> None:
+        if len(self._kept) >= MAX_KEPT:
+            self._kept.clear()
+        left = (expires - datetime.now(UTC)).total_seconds() if expires else KEEP_SECONDS
+        self._kept[key] = (asked + min(left, KEEP_SECONDS), principal)
 
     async def close(self) -> None:
         """Waits for the notes under way."""

@@ -14,6 +14,7 @@ from porch.http.auth import requires
 from porch.http.idempotency import IDEMPOTENT, once
 from porch.http.pagination import Page, Paging, cut, encode_cursor
 from porch.http.routing import api_router
+from porch.http.state import authenticate as authenticator
 from porch.http.state import database
 from porch.identity import service
 from porch.identity.model import Token, Workspace
@@ -211,6 +212,7 @@ async def revoke_token(
 ) -> None:
     """Ends a token at once. Its record stays readable by id."""
     await service.revoke_token(principal, database(request), token)
+    authenticator(request).forget()
 
 
 def _workspace(workspace: Workspace) -> WorkspaceBody:

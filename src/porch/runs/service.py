@@ -150,6 +150,8 @@ class Runs:
             outcome, active = await self._commit_start(new)
             if outcome == "started":
                 self._begin(new, turn, parts, events)
+                # The model is asked before the reader is answered: its answer is what takes time.
+                await asyncio.sleep(0)
                 return Started(new.run, new.message, new.frames, Cursor(1, new.last_seq))
             if outcome == "repeated":
                 raise InProgress("This message was sent twice at once under its Idempotency-Key. Try again.")

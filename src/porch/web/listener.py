@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from porch.http.scope import RAW_SEND
 from porch.web.app import build_app
 
 GRACE_SECONDS = 5
@@ -36,6 +38,16 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+def _with_raw_send(app: FastAPI) -> ASGIApp:
+    """The app, with the server's own `send` in each request's scope."""
+
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[RAW_SEND] = send
+        await app(scope, receive, send)
+
+    return call
+
+
 async def listen(
     app: FastAPI,
     end_streams: Callable[[], Awaitable[None]],
@@ -44,7 +56,7 @@ async def listen(
 ) -> None:
     """Serve on these sockets until SIGINT or SIGTERM; `end_streams` is awaited before connections are."""
     config = uvicorn.Config(
-        app,
+        _with_raw_send(app),
         loop="none",
         http="httptools",
         ws="none",
