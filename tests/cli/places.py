@@ -49,7 +49,10 @@ def environment(**extra: str) -> dict[str, str]:
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not re.match(r"PORCH_(?!TEST_|POSTGRES_)|OPENAI_|OLLAMA_|ANTHROPIC_|OPENROUTER_|UV$|NO_COLOR|COLUMNS$|LINES$", key)
+        if not re.match(
+            r"PORCH_(?!TEST_|POSTGRES_)|OPENAI_|OLLAMA_|ANTHROPIC_|OPENROUTER_|UV$|NO_COLOR|COLUMNS$|LINES$",
+            key,
+        )
     }
     # Nobody listens on port 1: no Ollama of this machine is offered.
     return {**kept, "PORCH_PORT": "0", "OLLAMA_HOST": "127.0.0.1:1", "TERM": "xterm-256color", **extra}

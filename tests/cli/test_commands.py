@@ -1,16 +1,33 @@
 """The other commands against one server that runs, and a dialogue on a terminal."""
 
+import asyncio
 import json
 import re
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import click
 import pytest
 
-from tests.cli.places import Wire, announce, data_folder, porch, server, terminal, wait_until_gone
+from porch.cli import chat
+from porch.cli.invocation import Invocation
+from porch.client import ConnectionLost
+from tests.cli.places import (
+    PORCH,
+    Wire,
+    announce,
+    data_folder,
+    environment,
+    porch,
+    server,
+    terminal,
+    wait_until_gone,
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +82,89 @@ def test_what_the_server_refuses_is_its_own_sentence_and_exit_1(folder: Path) ->
     assert "'sam' already" in again.stderr
     assert porch(folder, "agents", "show", "nobody").returncode == 1
     assert "cannot be an agent's name" in porch(folder, "new", "Not A Handle").stderr
+
+
+def test_an_agent_is_changed_by_options_and_says_what_still_answers(folder: Path, tmp_path: Path) -> None:
+    made = porch(folder, "new", "ada", "--model", "scripted:fast", "--instructions", "Be short.", "--json")
+    assert json.loads(made.stdout)["definition"]["instructions"] == "Be short."
+    (tmp_path / "told.md").write_text("Be kind.\n")
+    changed = porch(
+        folder,
+        "agents",
+        "edit",
+        "@home/ada",
+        "--instructions-file",
+        str(tmp_path / "told.md"),
+        "--title",
+        "Ada",
+        "--json",
+    )
+    definition = json.loads(changed.stdout)["definition"]
+    assert (definition["instructions"], definition["title"]) == ("Be kind.\n", "Ada")
+    porch(folder, "agents", "publish", "ada")
+    said = porch(folder, "agents", "edit", "ada", "--model", "scripted:demo")
+    assert said.returncode == 0
+    assert "agents publish" in said.stdout
+    assert porch(folder, "agents", "edit", "ada").returncode == 2
+    assert "agents edit" in porch(folder, "new", "ada").stderr
+    porch(folder, "agents", "delete", "ada", "--yes")
+
+
+def test_an_agent_is_changed_in_the_editor_which_comes_back_after_a_mistake(
+    folder: Path, tmp_path: Path
+) -> None:
+    porch(folder, "new", "eve", "--model", "scripted:fast")
+    editor = tmp_path / "editor"
+    editor.write_text(
+        '#!/bin/sh\nif [ -e "$0.again" ]; then sed -i \'s/^{{/{/; s/scripted:fast/scripted:demo/\' "$1"\n'
+        'else sed -i \'s/^{/{{/\' "$1"; touch "$0.again"; fi\n'
+    )
+    editor.chmod(0o755)
+    with terminal(folder, "agents", "edit", "eve", EDITOR=str(editor), VISUAL=str(editor)) as person:
+        person.read_until(r"not JSON.*Edit it again.*")
+        person.type("\n")
+        person.read_until("eve is changed")
+        assert person.wait() == 0
+    shown = json.loads(porch(folder, "agents", "show", "eve", "--json").stdout)
+    assert shown["definition"]["model"] == "scripted:demo"
+    porch(folder, "agents", "delete", "eve", "--yes")
+
+
+def test_an_agent_that_is_not_there_is_told_with_the_way_on(folder: Path) -> None:
+    said = porch(folder, "chat", "nosuch", "-m", "Hi", PORCH_INVOKED_AS="./dev")
+    assert said.returncode == 1
+    assert "./dev agents list" in said.stderr
+    assert "./dev new" in said.stderr
+
+
+def test_stdin_that_is_not_utf8_is_a_sentence(folder: Path) -> None:
+    done = subprocess.run(
+        [*PORCH, "chat", "sam", "--data-dir", str(folder)],
+        env=environment(),
+        input=b"Gr\xfc\xdfe",
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert b"The message is not UTF-8 text" in done.stderr
+
+
+def test_a_server_that_does_not_come_back_is_told_with_the_commands_that_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORCH_INVOKED_AS", "./dev")
+
+    async def lose(*_: object, **__: object) -> None:
+        raise ConnectionLost("The connection was lost.")
+
+    monkeypatch.setattr(chat, "answer", lose)
+    link = SimpleNamespace(run=asyncio.run, client=None)
+    with pytest.raises(click.exceptions.Exit):
+        chat.say_once(Invocation(data_dir="d"), link, "conv_1", "Hi", "@home/sam")  # pyright: ignore[reportArgumentType]  # what it needs of a Link
+    said = capsys.readouterr().err
+    assert "The connection was lost." in said
+    assert "./dev up --data-dir d" in said
+    assert "./dev chat --data-dir d @home/sam --conversation conv_1" in said
 
 
 def test_a_token_is_printed_once_and_works_until_it_is_revoked(folder: Path) -> None:

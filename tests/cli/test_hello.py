@@ -183,6 +183,24 @@ def test_whoever_kills_hello_ends_its_server_too(folder: Path, killer: signal.Si
     assert wait_until_gone(folder, 20) == []
 
 
+def test_two_at_once_in_a_fresh_folder_share_one_server() -> None:
+    with data_folder() as fresh:
+        command = [*PORCH, "hello", "--once", "[[say Hi.]]", "--model", "scripted:fast"]
+        both = [
+            subprocess.Popen(
+                [*command, "--data-dir", str(fresh)],
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(2)
+        ]
+        said = [process.communicate(timeout=60) for process in both]
+        assert [out for out, _ in said] == ["Hi.\n", "Hi.\n"], said
+        assert wait_until_gone(fresh) == []
+
+
 def test_a_port_that_was_asked_for_and_is_taken_is_named(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

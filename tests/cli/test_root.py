@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from porch.cli.invocation import Invocation
+from porch.cli.invocation import Invocation, as_invoked
 from porch.cli.root import COMMANDS, cli, run
 from porch.contract.errors import NotFound
 
@@ -25,7 +25,10 @@ def all_commands() -> list[str]:
 
 
 @pytest.mark.parametrize("name", all_commands())
-def test_every_command_prints_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_prints_help_with_an_example(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORCH_INVOKED_AS", "porch")
     assert run([*name.split(), "--help"]) == 0
     assert f"Example: porch {name.split(maxsplit=1)[0]}" in capsys.readouterr().out
 
@@ -35,6 +38,59 @@ def test_a_wrong_call_exits_with_2_and_says_how_to_get_help(capsys: pytest.Captu
     assert "--once" in capsys.readouterr().err
     assert run(["frobnicate"]) == 2
     assert run(["chat"]) == 2
+
+
+@pytest.mark.parametrize("program", ["./dev", "uv run porch"])
+def test_help_and_errors_name_the_program_as_it_was_called(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORCH_INVOKED_AS", program)
+    assert run(["agents", "show", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"Usage: {program} agents show" in said
+    assert f"Example: {program} agents show" in said
+    assert run(["chat"]) == 2
+    assert f"Try '{program} chat" in capsys.readouterr().err
+    replace_version(monkeypatch, NotFound("Start it with: porch up; `porch backup` or (porch chat …) too."))
+    assert run(["version"]) == 1
+    said = capsys.readouterr().err
+    assert said == f"Error: Start it with: {program} up; `{program} backup` or ({program} chat …) too.\n"
+
+
+@pytest.mark.parametrize("text", ["a porch swing", "src/porch/cli", "the porch is new", "uv run porch up"])
+def test_what_is_no_command_of_ours_stays_as_it_is(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORCH_INVOKED_AS", "./dev")
+    assert as_invoked(text) == text
+
+
+@pytest.mark.parametrize(
+    "arguments", [["chat", "sam", "-m", "\udcff"], ["hello", "--once", "\udcff"], ["chat", "\udcff"]]
+)
+def test_bytes_that_are_not_utf8_are_a_sentence_and_exit_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+    said = capsys.readouterr().err
+    assert "is not UTF-8 text" in said
+    assert said.startswith("Error: The message" if len(arguments) > 2 else "Error: The argument")
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", ["version", "doctor --json", "--help", "up"])
+def test_an_output_that_takes_nothing_is_one_sentence_and_exit_1(
+    arguments: str, unbuffered: str, tmp_path: Path
+) -> None:
+    command = f"exec {sys.executable} -m porch.cli.main {arguments} >/dev/full"
+    env = {**os.environ, "PORCH_DATA_DIR": str(tmp_path / "d"), "PORCH_PORT": "0"}
+    env["PYTHONUNBUFFERED"] = unbuffered
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, env=env, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: The output cannot be written: No space left on device.\n"
+
+
+def test_an_empty_question_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["hello", "--once", ""]) == 2
+    assert "empty" in capsys.readouterr().err
 
 
 def replace_version(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from porch.contract.errors import SetupError
-from porch.storage.datadir import LOCK, DataDir
+from porch.storage.datadir import LOCK, MARK, DataDir, check_room, write_private
 
 Unprivileged = Callable[[], AbstractContextManager[None]]
 
@@ -147,3 +148,28 @@ def test_a_secret_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     assert (tmp_path / "credentials.json").read_bytes() == b"[]"
     assert (tmp_path / "credentials.json").stat().st_mode & 0o777 == 0o600
     assert not list(tmp_path.glob("*.half"))
+
+
+def test_too_little_room_for_a_database_is_told_in_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_room(tmp_path)
+
+    def little(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=12_000_000)
+
+    monkeypatch.setattr("shutil.disk_usage", little)
+    with pytest.raises(SetupError) as caught:
+        check_room(tmp_path)
+    assert caught.value.message == (
+        f"0.0 GB free in {str(tmp_path)!r}; PostgreSQL needs 0.2 GB: make room or choose another --data-dir."
+    )
+
+
+def test_of_two_that_make_one_folder_the_first_mark_stays(tmp_path: Path) -> None:
+    (tmp_path / f".{MARK}.77.half").touch()
+    DataDir(tmp_path).prepare()
+    first = (tmp_path / MARK).read_bytes()
+    write_private(tmp_path / MARK, b"{}", replace=False)
+    assert (tmp_path / MARK).read_bytes() == first
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [f".{MARK}.77.half", MARK]

@@ -134,14 +134,13 @@ class _Opening:
         async with self._starting:
             # The server's process is on its way; what we need ourselves is imported meanwhile.
             library = asyncio.create_task(asyncio.to_thread(import_module, "porch.client"))
-            url = None
-            while self._child is None and url is None:
+            url, seconds = await self._started(self._child) if self._child else (None, 0.0)
+            while url is None:
                 url = await _join(data_dir, self._starting.say)
                 if url is None:
                     self._child = begin(self._resolved)
-            seconds = 0.0
-            if self._child:
-                url, seconds = await self._child.ready(self._starting.say)
+                if self._child:
+                    url, seconds = await self._started(self._child)
             await library
         assert url
         from porch.client import AsyncPorch
@@ -149,6 +148,18 @@ class _Opening:
         found = Credentials.read(data_dir)
         self.client = AsyncPorch(url, found.token)
         return Server(url, found.token, found.workspace, self._child is not None, seconds), self.client
+
+    async def _started(self, child: "Child") -> tuple[str | None, float]:
+        """Its URL and seconds; no URL when another process took the folder in the same moment."""
+        try:
+            return await child.ready(self._starting.say)
+        except SetupError:
+            holder = DataDir(self._resolved.settings.data_dir).read_holder()
+            if holder is None or holder.pid == child.process.pid:
+                raise
+            self._child = None
+            await child.stop()
+            return None, 0.0
 
     async def close(self) -> None:
         """Closes it all."""

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from porch.cli.attach import Link, reached
-from porch.cli.invocation import Invocation, common, current, program
+from porch.cli.given import not_utf8, read_stdin
+from porch.cli.invocation import INTERRUPTED, Invocation, as_invoked, common, current, program
 from porch.cli.prose import Prose
 from porch.cli.start import QuietStart
 from porch.cli.terminal import has_colour, has_unicode, is_terminal, speak_safely
-from porch.contract.errors import InvalidInput
+from porch.contract.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from porch.cli.reply import Outcome, Reply
@@ -41,16 +42,16 @@ def chat(agent: str, conversation: str | None, message: str | None) -> None:
     invocation = current()
     speak_safely()
     if message is None and not is_terminal(sys.stdin):
-        message = sys.stdin.read()
+        message = read_stdin("The message")
     with reached(invocation.resolve(), QuietStart()) as link:
         workspace, name = split_address(agent, link.server.workspace)
         if conversation is None:
-            conversation = str(link.run(link.client.conversations.create(workspace, name))["id"])
+            conversation = _begin(invocation, link, workspace, name)
             fresh = True
         else:
             fresh = False
         if message is not None:
-            _say_once(invocation, link, conversation, message)
+            say_once(invocation, link, conversation, message, f"@{workspace}/{name}")
             return
         prose = Prose(sys.stdout)
         prose.line()
@@ -80,6 +81,9 @@ def converse(
             except EOFError:
                 prose.end(always=True)
                 return
+            except UnicodeDecodeError:
+                prose.line(not_utf8("The message"), "red")
+                continue
             except KeyboardInterrupt:
                 prose.end(always=True)
                 if pressed or leave_on_empty:
@@ -121,27 +125,14 @@ async def answer(
 
 
 def _speak(link: Link, conversation: str, message: str, prose: Prose) -> None:
-    """One turn of a dialogue, with the approvals that it asks for."""
+    """One turn of a dialogue."""
     from porch.contract.errors import PorchError
 
     try:
-        outcome = link.run(answer(link.client, conversation, message, prose))
-        while outcome.status == "paused" and outcome.approvals and outcome.run:
-            for waiting in outcome.approvals:
-                decision = "approve" if _yes(prose) else "deny"
-                link.run(link.client.approve(outcome.run, waiting.approval, decision))
-            outcome = link.run(_go_on(link.client, outcome, prose))
+        link.run(answer(link.client, conversation, message, prose))
     except PorchError as error:
         # A refused message ends a turn and not the dialogue.
-        prose.line(error.message, "red")
-
-
-async def _go_on(client: "AsyncPorch", outcome: "Outcome", prose: Prose) -> "Outcome":
-    from porch.cli.reply import Reply
-
-    assert outcome.run
-    assert outcome.cursor
-    return await _follow(client, client.stream(outcome.run, outcome.cursor), Reply(prose), prose)
+        prose.line(as_invoked(error.message), "red")
 
 
 async def _follow(client: "AsyncPorch", stream: "RunStream", reply: "Reply", aside: Prose) -> "Outcome":
@@ -175,7 +166,7 @@ async def _cancel(client: "AsyncPorch", stream: "RunStream") -> None:
 def _tell_end(outcome: "Outcome", aside: Prose) -> None:
     match outcome.status:
         case "failed" if outcome.error:
-            aside.line(outcome.error.message, "red")
+            aside.line(as_invoked(outcome.error.message), "red")
             ways = {"auth": "models", "quota": "models", "bad_request": "models", "not_found": "models"}
             way = ways.get(outcome.error.category, "doctor")
             again = "Ask again, or see what is wrong with" if outcome.error.retryable else "See"
@@ -188,22 +179,51 @@ def _tell_end(outcome: "Outcome", aside: Prose) -> None:
             pass
 
 
-def _say_once(invocation: Invocation, link: Link, conversation: str, message: str) -> None:
+def _begin(invocation: Invocation, link: Link, workspace: str, name: str) -> str:
+    """A new conversation's id. Raises NotFound with the way on when there is no such agent."""
+    from porch.client import ApiError
+
+    try:
+        return str(link.run(link.client.conversations.create(workspace, name))["id"])
+    except ApiError as error:
+        if error.status != NotFound.status:
+            raise
+        call, options = program(), invocation.options
+        raise NotFound(
+            f"{error.message} See those you have ({call} agents list{options}), or make it "
+            f"({call} new{options} {name})."
+        ) from error
+
+
+def say_once(invocation: Invocation, link: Link, conversation: str, message: str, address: str) -> None:
+    """Say one message, print the answer alone, and leave with what became of it."""
     from porch.cli.reply import result_of
+    from porch.client import ConnectionLost
 
     aside = Prose(sys.stderr)
     prose = Prose(sys.stdout, margin=0)
-    outcome = link.run(answer(link.client, conversation, message, prose, aside, quiet=invocation.json))
+    try:
+        outcome = link.run(answer(link.client, conversation, message, prose, aside, quiet=invocation.json))
+    except ConnectionLost as error:
+        _tell_lost(error, aside, invocation.options, f"{address} --conversation {conversation}")
+        raise click.exceptions.Exit(1) from error
     if invocation.json:
         print(json.dumps({"conversation": conversation, **result_of(outcome)}, ensure_ascii=False))
-    if outcome.status == "paused":
-        aside.line(
-            f"The run {outcome.run} waits for an approval; answer it in a dialogue: porch chat.", "yellow"
-        )
     if outcome.status in ("cancelled", "open"):
-        raise KeyboardInterrupt
+        raise click.exceptions.Exit(INTERRUPTED)
     if outcome.status != "finished":
         raise click.exceptions.Exit(1)
+
+
+def _tell_lost(error: Exception, aside: Prose, options: str, place: str) -> None:
+    from porch.cli.commands import tell_commands
+
+    aside.line(as_invoked(str(error)), "red")
+    call = program()
+    tell_commands(
+        aside,
+        [(f"{call} up{options}", "start the server"), (f"{call} chat{options} {place}", "see the answer")],
+    )
 
 
 async def _catch_up(client: "AsyncPorch", conversation: str, prose: Prose) -> None:
@@ -220,14 +240,6 @@ async def _catch_up(client: "AsyncPorch", conversation: str, prose: Prose) -> No
         if state["status"] in ("running", "paused"):
             prose.line()
             await _follow(client, client.stream(run), Reply(prose), prose)
-
-
-def _yes(prose: Prose) -> bool:
-    try:
-        return input(" " * 2 + "Allow it? [y/N] ").strip().lower() in ("y", "yes")
-    except (EOFError, KeyboardInterrupt):
-        prose.end(always=True)
-        return False
 
 
 def _mark(prose: Prose) -> str:

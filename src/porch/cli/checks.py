@@ -15,11 +15,11 @@ from porch.cli.attach import Credentials, log_file
 from porch.cli.invocation import Invocation, program
 from porch.contract.errors import PorchError, SetupError
 from porch.settings import Resolved, Settings
-from porch.storage.datadir import MARK, DataDir, Holder
+from porch.storage.datadir import MARK, ROOM, DataDir, Holder
 
 State = Literal["ok", "warning", "wrong"]
 ANOTHER_FOLDER = "porch doctor --data-dir ~/another-folder"
-LITTLE, TOO_LITTLE = 1_000_000_000, 200_000_000
+LITTLE = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def check_disk(path: Path) -> Check:
     place = path if path.exists() else next(folder for folder in path.parents if folder.exists())
     free = shutil.disk_usage(place).free
     found = f"{free / 1e9:.1f} GB free"
-    if free < TOO_LITTLE:
+    if free < ROOM:
         return Check(
             "Disk", "wrong", f"{found}; PostgreSQL needs 0.2 GB", f"make room on the disk of {place}"
         )
@@ -196,7 +196,8 @@ def _check_embedded(settings: Settings, *, running: bool) -> Check:
         return Check(
             "Database", "wrong", f"{home} is gone", f"{program()} restore FILE --data-dir NEW-FOLDER"
         )
-    return Check("Database", "ok", found)
+    outside = f", in {home}" if Path(record.home).is_absolute() else ""
+    return Check("Database", "ok", found + outside)
 
 
 async def check_models(settings: Settings) -> AsyncIterator[Check]:

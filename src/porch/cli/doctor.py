@@ -4,12 +4,12 @@ import asyncio
 import json
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import click
 
 from porch.cli.checks import Check, State, examine
-from porch.cli.invocation import Invocation, common, current
+from porch.cli.invocation import Invocation, as_invoked, common, current
 from porch.cli.prose import Prose
 from porch.cli.terminal import paint, plain, speak_safely
 
@@ -42,7 +42,10 @@ def doctor() -> None:
 
 
 async def _examine(invocation: Invocation) -> list[Check]:
-    return [check async for check in examine(invocation)]
+    return [
+        replace(check, found=as_invoked(check.found), mend=as_invoked(check.mend))
+        async for check in examine(invocation)
+    ]
 
 
 def _tell(checks: list[Check], *, well: bool) -> None:

@@ -5,7 +5,7 @@ import sys
 import click
 
 from porch.cli.attach import reached
-from porch.cli.invocation import common, current
+from porch.cli.invocation import INTERRUPTED, common, current
 from porch.cli.prose import Prose
 from porch.cli.start import Start
 from porch.cli.terminal import is_terminal, speak_safely
@@ -24,6 +24,8 @@ def hello(once: str | None, model: str | None) -> None:
     """
     invocation = current()
     speak_safely()
+    if once is not None and not once.strip():
+        raise click.UsageError("The question is empty; say something.")
     resolved = invocation.resolve()
     alone = once is not None or invocation.json
     aside = Prose(sys.stderr if alone else sys.stdout)
@@ -41,6 +43,6 @@ def hello(once: str | None, model: str | None) -> None:
         elif invocation.json:
             story.print_json(outcome)
     if outcome.status in ("cancelled", "open"):
-        raise KeyboardInterrupt
+        raise click.exceptions.Exit(INTERRUPTED)
     if outcome.status != "finished":
         raise click.exceptions.Exit(1)

@@ -1,6 +1,7 @@
 """How this command was called: the options that every command takes, and what they lead to."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -9,7 +10,13 @@ import click
 
 from porch.settings import Resolved, Settings, resolve_settings
 
+INTERRUPTED = 130
 F = TypeVar("F", bound=Callable[..., Any])
+# Command lines in texts of rooms that do not know how Porch was called.
+_COMMAND_LINE = re.compile(
+    r"(?<![\w./@:-])(?<!uv run )porch(?= (?:hello|up|chat|new|agents|models?|tokens|doctor|bench|backup|restore"
+    r"|upgrade-data|version)\b)"
+)
 
 
 @dataclass
@@ -45,6 +52,11 @@ def program() -> str:
     if called := os.environ.get("PORCH_INVOKED_AS"):
         return called
     return "uv run porch" if "UV" in os.environ else "porch"
+
+
+def as_invoked(text: str) -> str:
+    """A text of ours with the command lines in it written as this person calls Porch."""
+    return _COMMAND_LINE.sub(lambda _: program(), text)
 
 
 def common(*, json: bool = False) -> Callable[[F], F]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from porch.cli.invocation import common, current
+from porch.cli.invocation import as_invoked, common, current
 from porch.cli.prose import Prose
 from porch.cli.terminal import paint, plain
 
@@ -39,7 +39,7 @@ def models() -> None:
     prose = Prose(sys.stdout)
     for item in found:
         sign = paint("✓", "green", prose.file) if item.ready else paint("·", "dim", prose.file)
-        prose.raw(f"{plain(sign, prose.file)} {item.label:<16} {item.note}")
+        prose.raw(f"{plain(sign, prose.file)} {item.label:<16} {as_invoked(item.note)}")
         for name in item.models[:MOST_NAMES]:
             prose.raw(f"  {paint(name, 'cyan', prose.file)}")
         if len(item.models) > MOST_NAMES:

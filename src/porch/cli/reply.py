@@ -46,7 +46,6 @@ class Outcome:
     error: ErrorInfo | None = None
     run: str | None = None
     cursor: Cursor | None = None
-    approvals: list[ApprovalRequested] = field(default_factory=list[ApprovalRequested])
     timings: Timings = field(default_factory=Timings)
 
     @property
@@ -110,9 +109,9 @@ class Reply:
             case MemoryWriteEvent():
                 self._tell(f"· remembered: {item.text}")
             case ApprovalRequested():
-                self.outcome.approvals.append(item)
                 self._tell(
-                    f"? {item.name} {_short(item.arguments)} waits for your yes: {item.reason}", "yellow"
+                    f"? {item.name} {_short(item.arguments)} waits for a person's yes: {item.reason}",
+                    "yellow",
                 )
             case Reconnecting():
                 self._lost(item)

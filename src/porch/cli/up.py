@@ -11,6 +11,7 @@ from porch.cli.invocation import common, current, program
 from porch.cli.prose import Prose
 from porch.cli.start import Start
 from porch.cli.terminal import paint, speak_safely
+from porch.storage.datadir import find_home
 
 if TYPE_CHECKING:
     from porch.settings import Settings
@@ -55,6 +56,7 @@ def _tell(info: "ServerInfo") -> None:
     rows = [
         ("Listening", info.url, "cyan"),
         ("Data", _short(info.data_dir), ""),
+        *_outside(info.data_dir),
         ("Token", f"in {_short(info.data_dir / 'credentials.json')}, for programs; keep it private", ""),
         ("Try", f"{program()} hello{options}", "cyan"),
         ("Stop", "Ctrl-C", ""),
@@ -63,6 +65,12 @@ def _tell(info: "ServerInfo") -> None:
     for label, text, style in rows:
         prose.hanging(paint(f"{label:<11}", "dim", prose.file), 11, text, style)
     prose.line()
+
+
+def _outside(data_dir: Path) -> list[tuple[str, str, str]]:
+    """Where the database is, when that is not in the data folder."""
+    home = find_home(data_dir)
+    return [("Database", str(home), "")] if home and not home.is_relative_to(data_dir) else []
 
 
 def _short(path: Path) -> str:

@@ -56,11 +56,6 @@ class AsyncPorch:
         """Stop a run; its stream ends with `run.cancelled`."""
         return await self.connection.send("POST", f"{API}/runs/{quote(run, safe='')}/cancel")
 
-    async def approve(self, run: str, approval: str, decision: str) -> Json | None:
-        """Decide what a run waits for: "approve" or "deny"."""
-        path = f"{API}/runs/{quote(run, safe='')}/approvals/{quote(approval, safe='')}"
-        return await self.connection.send("POST", path, body={"decision": decision})
-
     async def close(self) -> None:
         """Close all sockets; again is fine."""
         await self.connection.close()

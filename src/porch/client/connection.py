@@ -94,7 +94,11 @@ class Connection:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self._headers, auto_decompress=True)
+            # aiohttp's own limit of 100 would let open streams keep `cancel` waiting.
+            connector = aiohttp.TCPConnector(limit=0)
+            self._session = aiohttp.ClientSession(
+                headers=self._headers, auto_decompress=True, connector=connector
+            )
         return self._session
 
     async def __aenter__(self) -> "Connection":

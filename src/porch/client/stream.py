@@ -258,7 +258,8 @@ class RunStream:
                 raise cause or self._connection.unreachable()
             raise ConnectionLost(
                 f"The connection to {self._connection.base_url} was lost and did not come back ({reason}). "
-                f"The run {self.run} goes on without its reader; come back to it with the same conversation."
+                f"The run {self.run} goes on without its reader, if the server is down with its next start; "
+                "come back to it with the same conversation."
             )
         pause = min(0.1 * 2 ** (self._failures - 1), LONGEST_PAUSE)
         pause *= 0.8 + 0.4 * random.random()  # noqa: S311  # apart from each other, not secret

@@ -13,10 +13,9 @@ import msgspec
 from porch.contract.errors import SetupError
 from porch.storage.account import Account
 from porch.storage.binaries import DEFAULT_MAJOR, Binaries
-from porch.storage.datadir import DataDir, write_private
+from porch.storage.datadir import RECORD, DataDir, check_room, write_private
 from porch.storage.process import run
 
-RECORD = "postgres.json"
 # Where the database of a data folder goes when PostgreSQL's account cannot enter that folder.
 OUTSIDE = Path("/var/lib/porch")
 
@@ -177,7 +176,7 @@ def choose_home(data_dir: DataDir, account: Account, outside: Path) -> Path:
 
 
 def admit(cluster: Cluster) -> None:
-    """Makes the folders on the way to the database, passable for its account."""
+    """Makes the folders on the way to the database, passable for its account, with room for a new one."""
     if not Path(cluster.record.home).is_absolute():
         cluster.account.admit(cluster.data_dir.path)
     cluster.home.mkdir(exist_ok=True, mode=0o700)
@@ -187,6 +186,8 @@ def admit(cluster: Cluster) -> None:
             f"PostgreSQL runs as {cluster.account.name!r}, which cannot enter {str(cluster.home)!r}. "
             "Move the data folder back to where that account could reach it, or run Porch as a normal user."
         )
+    if not cluster.data.exists():
+        check_room(cluster.home)
 
 
 async def initialise(cluster: Cluster, binaries: Binaries) -> None:

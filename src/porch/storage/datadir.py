@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import secrets
+import shutil
 import socket
 import time
 from dataclasses import asdict, dataclass
@@ -19,8 +20,15 @@ from porch.contract.errors import SetupError
 
 MARK = "porch.json"
 LOCK = "porch.lock"
+RECORD = "postgres.json"
+# Bytes that a new database takes with its first write-ahead log.
+ROOM = 200_000_000
 # What may lie in a folder that is not Porch's yet.
 HARMLESS = frozenset({MARK, LOCK, "porch.toml", "credentials.json", "lost+found", ".DS_Store", ".gitignore"})
+
+
+class _Home(msgspec.Struct):
+    home: str
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,11 @@ class DataDir:
                 raise SetupError(self._held(holder))
             time.sleep(0.02)
         holder = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))
-        return Hold(descriptor, holder)
+        try:
+            return Hold(descriptor, holder)
+        except OSError as error:
+            os.close(descriptor)
+            raise self._unusable(error) from error
 
     def read_holder(self) -> Holder | None:
         """Who holds the folder just now, or None. What a dead process left behind does not count."""
@@ -98,7 +110,7 @@ class DataDir:
         if self.path.exists() and not self.path.is_dir():
             raise SetupError(f"{str(self.path)!r} is a file. Choose a folder with --data-dir.")
         if not self.path.exists():
-            self.path.mkdir(parents=True, mode=0o700)
+            self.path.mkdir(parents=True, mode=0o700, exist_ok=True)
 
     def _check_owner(self) -> None:
         owner = self.path.stat().st_uid
@@ -118,7 +130,11 @@ class DataDir:
         )
 
     def _check_content(self) -> None:
-        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in HARMLESS)
+        # Another process may be making this folder just now, so its mark is looked for after this list.
+        names = (entry.name for entry in self.path.iterdir())
+        foreign = sorted(
+            name for name in names if name not in HARMLESS and not name.startswith((f".{MARK}.", ".probe-"))
+        )
         if (self.path / MARK).exists():
             try:
                 known = msgspec.json.decode((self.path / MARK).read_bytes(), type=dict[str, str | int])
@@ -147,7 +163,7 @@ class DataDir:
             )
         if not (self.path / MARK).exists():
             mark = {"format": 1, "instance": secrets.token_hex(8)}
-            write_private(self.path / MARK, msgspec.json.encode(mark))
+            write_private(self.path / MARK, msgspec.json.encode(mark), replace=False)
         elif not os.access(self.path, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "Permission denied")
         else:
@@ -160,7 +176,7 @@ class DataDir:
             errno.EROFS: "lies on a read-only filesystem",
             errno.EACCES: "may not be written by this user",
             errno.EPERM: "may not be written by this user",
-            errno.ENOSPC: "is on a full disk",
+            errno.ENOSPC: f"is on a full disk (PostgreSQL needs {_gigabytes(ROOM)})",
             errno.EDQUOT: "is over its disk quota",
         }.get(error.errno or 0, f"cannot be used: {error.strerror or error}")
         return SetupError(
@@ -217,8 +233,30 @@ class Hold:
         self.release()
 
 
-def write_private(path: Path, content: bytes) -> None:
-    """Writes a file with mode 0600 so that a crash leaves the old one or the new one, never a part."""
+def find_home(data_dir: Path) -> Path | None:
+    """Where the data folder's own database lies, in it or outside; None while there is none."""
+    try:
+        record = msgspec.json.decode((data_dir / RECORD).read_bytes(), type=_Home)
+    except (OSError, msgspec.MsgspecError):
+        return None
+    return data_dir / record.home
+
+
+def check_room(folder: Path) -> None:
+    """That a new database fits on the disk of `folder`, which exists. Raises SetupError."""
+    free = shutil.disk_usage(folder).free
+    if free < ROOM:
+        raise SetupError(
+            f"{_gigabytes(free)} free in {str(folder)!r}; PostgreSQL needs {_gigabytes(ROOM)}: make room or "
+            "choose another --data-dir."
+        )
+
+
+def write_private(path: Path, content: bytes, *, replace: bool = True) -> None:
+    """Writes a file with mode 0600 so that a crash leaves the old one or the new one, never a part.
+
+    Without `replace` a file that another process made meanwhile stays.
+    """
     half = path.with_name(f".{path.name}.{os.getpid()}.half")
     descriptor = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -226,11 +264,30 @@ def write_private(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        half.replace(path)
+        if replace:
+            half.replace(path)
+        else:
+            _place(half, path)
     except OSError:
         half.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _place(half: Path, path: Path) -> None:
+    """Gives a file its name unless that is taken, where the filesystem has hard links; elsewhere in any case."""
+    try:
+        path.hardlink_to(half)
+    except FileExistsError:
+        pass
+    except OSError:
+        half.replace(path)
+        return
+    half.unlink()
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"
 
 
 def lock_file(path: Path, folder: Path) -> int | None:

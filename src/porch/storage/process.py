@@ -72,8 +72,15 @@ async def run(
         raise
     text = output.decode(errors="replace").strip()
     if process.returncode != 0:
-        raise SetupError(f"{what} failed ({describe_exit(process.returncode)}): {text[-1500:] or 'no words'}")
+        raise SetupError(f"{what} failed ({describe_exit(process.returncode)}): {_last_words(text)}")
     return text
+
+
+def _last_words(text: str) -> str:
+    """The lines that name what went wrong; a program's cleaning up after it is nobody's concern."""
+    lines = text.splitlines()
+    errors = [line for line in lines if "error:" in line.lower() or "FATAL:" in line or "PANIC:" in line]
+    return " ".join(line.strip() for line in (errors or lines)[-3:])[-600:] or "no words"
 
 
 def describe_exit(code: int | None) -> str:
