@@ -65,7 +65,7 @@ def splitting(reads: list[bytes]) -> int:
 
 def decoding(reads: list[bytes]) -> int:
     """Bytes to contract events."""
-    assembly = Assembly("s1", max_bytes=1 << 40)
+    assembly = Assembly("s1", max_characters=1 << 40)
     decoder = Decoder(assembly, StepOutcome(), ASKED)
     events = 0
     for data in reads:
@@ -76,7 +76,7 @@ def decoding(reads: list[bytes]) -> int:
 
 def decoding_and_framing(reads: list[bytes]) -> int:
     """Bytes to contract events to the frames that are sent and journaled."""
-    assembly = Assembly("s1", max_bytes=1 << 40)
+    assembly = Assembly("s1", max_characters=1 << 40)
     decoder = Decoder(assembly, StepOutcome(), ASKED)
     seq = 0
     for data in reads:
