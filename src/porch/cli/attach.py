@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from porch.client import AsyncPorch
 
 START_SECONDS = 90.0
+LAST_SECONDS = 10.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.05
 LARGEST_LOG = 5_000_000
@@ -127,6 +128,7 @@ class _Opening:
         self._resolved = resolved
         self._starting = starting
         self._child = begin(resolved)
+        self._lost = False
 
     async def open(self) -> "tuple[Server, AsyncPorch]":
         """A server that answers, and a client for it."""
@@ -135,8 +137,9 @@ class _Opening:
             # The server's process is on its way; what we need ourselves is imported meanwhile.
             library = asyncio.create_task(asyncio.to_thread(import_module, "porch.client"))
             url, seconds = await self._started(self._child) if self._child else (None, 0.0)
+            raced = self._lost
             while url is None:
-                url = await _join(data_dir, self._starting.say)
+                url = await _join(data_dir, self._starting.say, raced=raced)
                 if url is None:
                     self._child = begin(self._resolved)
                 if self._child:
@@ -158,6 +161,7 @@ class _Opening:
             if holder is None or holder.pid == child.process.pid:
                 raise
             self._child = None
+            self._lost = True
             await child.stop()
             return None, 0.0
 
@@ -259,14 +263,18 @@ class _Patience:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
 
-async def _join(data_dir: Path, say: Callable[[str], None]) -> str | None:
+async def _join(data_dir: Path, say: Callable[[str], None], *, raced: bool) -> str | None:
     """The URL of the server that holds the folder, once it answers; None when the folder is free.
 
-    The holder may be starting or stopping just now. Raises SetupError when it is neither.
+    The holder may be starting or stopping just now. One that began at the same moment as we, `raced`, for a
+    command of its own would end in the middle of ours: its end is waited for. Raises SetupError when the holder
+    is neither.
     """
     deadline = time.monotonic() + START_SECONDS
     while holder := DataDir(data_dir).read_holder():
-        if holder.url and await _answers(holder.url):
+        raced = raced or holder.url is None
+        late = time.monotonic() > deadline - LAST_SECONDS
+        if holder.url and (holder.lasting or not raced or late) and await _answers(holder.url):
             return holder.url
         if time.monotonic() > deadline:
             raise SetupError(

@@ -101,7 +101,7 @@ async def _serve(settings: Settings, parent: socket.socket, tell: Callable[[News
     def ready(info: ServerInfo) -> None:
         tell(News(url=info.url, seconds=info.seconds))
 
-    await serve(settings, on_ready=ready, progress=lambda sentence: tell(News(doing=sentence)))
+    await serve(settings, on_ready=ready, progress=lambda sentence: tell(News(doing=sentence)), lasting=False)
 
 
 def _stop(loop: asyncio.AbstractEventLoop, parent: socket.socket) -> None:

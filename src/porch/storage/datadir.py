@@ -33,12 +33,16 @@ class _Home(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that holds a data folder. `url` is where it serves, once it does."""
+    """The process that holds a data folder. `url` is where it serves, once it does.
+
+    A server that is not `lasting` ends with the one command that started it.
+    """
 
     pid: int
     host: str
     since: str
     url: str | None = None
+    lasting: bool = True
 
 
 class DataDir:
@@ -205,9 +209,9 @@ class Hold:
         self.holder = holder
         self._write()
 
-    def announce(self, url: str) -> None:
-        """Tells others where this process serves."""
-        self.holder = Holder(self.holder.pid, self.holder.host, self.holder.since, url)
+    def announce(self, url: str, *, lasting: bool = True) -> None:
+        """Tells others where this process serves, and whether for longer than one command."""
+        self.holder = Holder(self.holder.pid, self.holder.host, self.holder.since, url, lasting)
         self._write()
 
     def release(self) -> None:

@@ -24,7 +24,7 @@ from porch.plugins.service import Tools
 from porch.runs.service import Runs
 from porch.settings import Settings
 from porch.storage.database import Database
-from porch.storage.datadir import DataDir, Hold
+from porch.storage.datadir import DataDir
 from porch.storage.embedded import EmbeddedPostgres
 from porch.storage.external import check_external
 from porch.storage.migrate import migrate
@@ -53,9 +53,11 @@ async def serve(
     *,
     on_ready: Callable[[ServerInfo], None] | None = None,
     progress: Progress = silence,
+    lasting: bool = True,
 ) -> None:
     """Run the server until SIGINT or SIGTERM. `on_ready` is called once it takes requests.
 
+    `lasting` tells other commands that it is there for longer than one of them.
     Raises SetupError when it cannot start as things are, with what to change.
     """
     started = time.monotonic()
@@ -81,17 +83,20 @@ async def serve(
         info = ServerInfo(url, data_dir.path, credentials.workspace, place, time.monotonic() - started)
         from porch.web.listener import listen
 
-        await listen(app, runs.stop, sockets, lambda: _announce(hold, info, on_ready))
+        def announce() -> None:
+            hold.announce(info.url, lasting=lasting)
+            _settle_memory()
+            if on_ready:
+                on_ready(info)
+
+        await listen(app, runs.stop, sockets, announce)
 
 
-def _announce(hold: Hold, info: ServerInfo, on_ready: Callable[[ServerInfo], None] | None) -> None:
-    hold.announce(info.url)
-    # What is there now stays: it need not be walked by every collection, whose pauses readers would see.
+def _settle_memory() -> None:
+    """What is there now stays: it need not be walked by every collection, whose pauses readers would see."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    if on_ready:
-        on_ready(info)
 
 
 @asynccontextmanager
