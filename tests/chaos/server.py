@@ -94,7 +94,9 @@ class Server:
                 if news.url:
                     self.ready_seconds.append(time.monotonic() - self._launched)
                     return
-        raise AssertionError(f"the server ended while it started:\n{self.words()}")
+        assert self._process
+        code = await asyncio.to_thread(self._process.wait, STOP_SECONDS)
+        raise AssertionError(f"the server ended while it started, with {code}:\n{self.words()}")
 
     async def start(self) -> None:
         """Launch it and wait until it serves."""

@@ -131,6 +131,20 @@ class Terminal:
         """Type at the keyboard; `\\x03` is Ctrl-C."""
         os.write(self._ours, text.encode())
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C, once the command waits for something.
+
+        A signal between the prompt and the wait for keys is noticed by readline at the next key only. People
+        press again; a test that answers within microseconds waits until the main thread sleeps.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            state = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+            if state == "S":
+                break
+            time.sleep(0.005)
+        self.type("\x03")
+
     def wait(self, seconds: float = PATIENCE) -> int:
         """The exit code, once it has ended and everything is read."""
         deadline = time.monotonic() + seconds

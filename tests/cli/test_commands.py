@@ -238,13 +238,13 @@ def test_ctrl_c_stops_the_answer_and_not_the_dialogue_and_twice_at_the_prompt_le
         person.read_until("› ")
         person.type("[[tokens 500 itl=20ms]]\n")
         person.read_until(r"The porch is where")
-        person.type("\x03")
+        person.interrupt()
         person.read_until(r"Stopped; what was said so far is kept\..*› $")
         person.type("[[say Still here.]]\n")
         person.read_until(r"Still here\.\n.*› $")
-        person.type("\x03")
+        person.interrupt()
         person.read_until("once more leaves.*› $")
-        person.type("\x03")
+        person.interrupt()
         assert person.wait() == 0
     assert "Traceback" not in person.text
 
@@ -348,7 +348,7 @@ def test_a_server_stopped_by_ctrl_c_says_so_and_its_url_was_good() -> None:
         with urlopen(url[1] + "/healthz") as response:  # a URL of our own
             assert response.status == 200
         assert str(place) in text
-        person.type("\x03")
+        person.interrupt()
         assert person.wait() == 0
         assert "Stopped." in person.text
         assert wait_until_gone(place) == []

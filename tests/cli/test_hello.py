@@ -152,7 +152,7 @@ def test_an_ascii_locale_gets_ascii_signs(folder: Path) -> None:
 def test_ctrl_c_in_mid_answer_stops_it_calmly(folder: Path) -> None:
     with terminal(folder, "hello", "--model", "scripted:demo") as person:
         person.read_until("You said: Why")
-        person.type("\x03")
+        person.interrupt()
         assert person.wait() == 130
     assert "Traceback" not in person.text
     assert "Stopped" in person.text
@@ -165,7 +165,7 @@ def test_ctrl_c_at_any_moment_leaves_no_process_behind(folder: Path, moment: flo
         deadline = time.monotonic() + moment * random.uniform(0.8, 1.2)
         while time.monotonic() < deadline:
             time.sleep(0.01)
-        person.type("\x03")
+        person.interrupt()
         code = person.wait()
     # At the prompt behind the story Ctrl-C is a way to leave like another.
     assert code == (0 if "empty line ends" in person.text else 130)

@@ -311,6 +311,16 @@ async def test_a_stale_pid_file_with_a_number_in_use_by_another_is_no_obstacle(d
     await postgres.stop()
 
 
+async def test_a_stale_socket_lock_with_a_number_in_use_by_another_is_no_obstacle(data: Path) -> None:
+    sockets = data / "postgres" / "run"
+    lock = sockets / ".s.PGSQL.5432.lock"
+    lock.write_text(f"{os.getppid()}\n{data / 'postgres' / '18'}\n1\n5432\n{sockets}\n")
+    postgres = EmbeddedPostgres(data)
+    await postgres.start()
+    assert lock.read_text().startswith(f"{postgres.pid}\n")
+    await postgres.stop()
+
+
 async def test_a_copied_record_cannot_start_a_second_server_on_the_same_data(data: Path) -> None:
     first = EmbeddedPostgres(data)
     await first.start()

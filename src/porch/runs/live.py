@@ -56,8 +56,22 @@ class Sink(Protocol):
 class LiveRun:
     """The producer's end of one run in one epoch."""
 
-    def __init__(self, workspace: UUID, run: UUID, epoch: int, seq: int, lease: Lease, sink: Sink) -> None:
-        """`seq` is the last one committed; the next event gets the one after it."""
+    def __init__(
+        self,
+        workspace: UUID,
+        run: UUID,
+        epoch: int,
+        seq: int,
+        lease: Lease,
+        sink: Sink,
+        *,
+        confirmed: bool = True,
+    ) -> None:
+        """`seq` is the last one committed; the next event gets the one after it.
+
+        A run that is not `confirmed` is still being committed as a whole: until `confirm` is called it shows
+        and writes nothing.
+        """
         self.workspace = workspace
         self.id = run
         self.name = format_id("run", run)
@@ -73,6 +87,7 @@ class LiveRun:
         self.task: asyncio.Task[None] | None = None
         self.readers: set[Reader] = set()
         self.queued = False  # the journal's own mark: it knows of this run's frames
+        self._confirmed = confirmed
         self._ascii = self.name.encode()
         self._lease = lease
         self._sink = sink
@@ -132,10 +147,17 @@ class LiveRun:
         self._untaken.append(data)
         self.waiting_bytes += len(data)
         self._uncommitted.append(_Chunk(seq, data, boundary))
-        if boundary or self._hidden:
+        if boundary or self._hidden or not self._confirmed:
             self._hidden += 1
         else:
             self._show(data, seq)
+
+    def confirm(self) -> None:
+        """The run is in the database: show what it said meanwhile, and have it written."""
+        self._confirmed = True
+        self._show_up_to_boundary()
+        if self._untaken:
+            self._sink.wake(self, urgent=True)
 
     # -- the journal's side
 
@@ -146,7 +168,7 @@ class LiveRun:
 
     def take(self) -> Row | None:
         """The frames that the journal has not got yet, as one row."""
-        if not self._untaken:
+        if not self._untaken or not self._confirmed:
             return None
         data, self._untaken = b"".join(self._untaken), []
         row = Row(self, self._taken_to + 1, self.seq, data, self._ending)

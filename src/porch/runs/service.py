@@ -147,11 +147,17 @@ class Runs:
                 raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
             principal.require("run", "agents", format_id("agt", turn.agent))
             new, events = _new_run(principal, conversation, turn, parts, self._lease.process, key)
-            outcome, active = await self._commit_start(new)
+            # The model is asked while the message is being committed: its answer is what takes time, and
+            # nothing of it is shown or written before.
+            live = self._begin(new, turn, parts, events) if turn.active_run is None else None
+            outcome, active = await self._commit_start(new, live)
             if outcome == "started":
-                self._begin(new, turn, parts, events)
-                # The model is asked before the reader is answered: its answer is what takes time.
-                await asyncio.sleep(0)
+                if live is None and new.run not in self._live:
+                    live = self._begin(new, turn, parts, events)
+                # Unless the run was taken for abandoned meanwhile: then a later epoch carries it already.
+                if live is not None and self._live.get(new.run) is live:
+                    live.confirm()
+                self.started += 1
                 return Started(new.run, new.message, new.frames, Cursor(1, new.last_seq))
             if outcome == "repeated":
                 raise InProgress("This message was sent twice at once under its Idempotency-Key. Try again.")
@@ -161,10 +167,13 @@ class Runs:
             "Others write into this conversation at the same time. Read it again, then send once more."
         )
 
-    async def _commit_start(self, new: NewRun) -> tuple[str, UUID | None]:
+    async def _commit_start(self, new: NewRun, live: LiveRun | None) -> tuple[str, UUID | None]:
+        started = False
         self._starting.add(new.run)
         try:
-            return await store.start_run(self._database, new)
+            outcome, active = await store.start_run(self._database, new)
+            started = outcome == "started"
+            return outcome, active
         except BaseException as error:
             # It may have been committed all the same; then somebody must carry it.
             self._recovery.doubt()
@@ -176,13 +185,13 @@ class Runs:
             raise
         finally:
             self._starting.discard(new.run)
+            if live is not None and not started:
+                live.lose()
 
-    def _begin(self, new: NewRun, turn: LoadedTurn, parts: list[Part], events: list[AnyEvent]) -> None:
-        if new.run in self._live:
-            return  # taken for abandoned while it was being committed, and carried in a later epoch already
-        live = LiveRun(new.workspace, new.run, 1, new.last_seq, self._lease, self._journal)
+    def _begin(self, new: NewRun, turn: LoadedTurn, parts: list[Part], events: list[AnyEvent]) -> LiveRun:
+        """Ask the model; what it answers stays here until the run is confirmed."""
+        live = LiveRun(new.workspace, new.run, 1, new.last_seq, self._lease, self._journal, confirmed=False)
         self._live[new.run] = live
-        self.started += 1
         self.carry(
             live,
             Turn(
@@ -194,6 +203,7 @@ class Runs:
                 transcript=Transcript(events),
             ),
         )
+        return live
 
     # -- looking
 

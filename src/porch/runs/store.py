@@ -24,7 +24,10 @@ _definition = msgspec.json.Decoder(Definition)
 
 @dataclass(frozen=True, slots=True)
 class LoadedTurn:
-    """A conversation as a new message finds it; `version` is None for an agent that only has a draft."""
+    """A conversation as a new message finds it.
+
+    `version` is None for an agent that only has a draft; `active_run` is at work there just now.
+    """
 
     agent: UUID
     handle: str
@@ -36,6 +39,7 @@ class LoadedTurn:
     head: UUID | None
     history: list[StoredMessage]
     more: bool
+    active_run: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,7 @@ async def load_turn(database: Database, workspace: UUID, conversation: UUID) -> 
         head=row["head"],
         history=[StoredMessage(role, _parts.decode(part)) for role, part in zip(roles, parts, strict=True)],
         more=bool(row["more"]),
+        active_run=row["active_run"],
     )
 
 

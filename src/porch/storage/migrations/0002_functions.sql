@@ -170,7 +170,8 @@ END $$;
 -- No row when the conversation is not this workspace's.
 CREATE FUNCTION porch.load_turn(p_workspace uuid, p_conversation uuid, p_limit integer, p_bytes integer)
   RETURNS TABLE (agent_id uuid, handle text, version integer, definition jsonb, participant_kind text,
-                 participant_id uuid, head uuid, message_roles text[], message_parts text[], more boolean)
+                 participant_id uuid, head uuid, message_roles text[], message_parts text[], more boolean,
+                 active_run uuid)
   LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM set_config('porch.workspace', p_workspace::text, true);
@@ -183,6 +184,8 @@ BEGIN
       ON v.workspace_id = a.workspace_id AND v.agent_id = a.id AND v.number = a.latest_version
     WHERE c.workspace_id = p_workspace AND c.id = p_conversation;
   IF NOT FOUND THEN RETURN; END IF;
+  SELECT r.id INTO active_run FROM porch.runs r
+    WHERE r.workspace_id = p_workspace AND r.conversation_id = p_conversation AND r.status IN ('running', 'paused');
   IF head IS NOT NULL THEN
     WITH RECURSIVE branch AS (
       SELECT m.parent_id, m.role, m.parts::text AS parts, 1 AS n, octet_length(m.parts::text) AS size
