@@ -120,6 +120,16 @@ class Postmaster:
             return False
 
 
+def clear_sockets(folder: Path) -> None:
+    """Removes what a killed server left in a folder of sockets that nobody else uses.
+
+    A lock there may carry the number of a process that is not buried yet, or that is somebody else's by now, and
+    PostgreSQL would believe it.
+    """
+    for leftover in folder.glob(".s.PGSQL.*"):
+        leftover.unlink(missing_ok=True)
+
+
 def open_cluster(
     data_dir: DataDir,
     account: Account,

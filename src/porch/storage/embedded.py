@@ -27,6 +27,7 @@ from porch.storage.cluster import (
     Postmaster,
     Record,
     admit,
+    clear_sockets,
     initialise,
     open_cluster,
     write_configuration,
@@ -282,10 +283,7 @@ class EmbeddedPostgres:
     async def _launch_once(self, cluster: Cluster, binaries: Binaries, deadline: float) -> None:
         if self._stopping:
             raise SetupError("PostgreSQL is being stopped.")
-        # The folder is ours alone. A lock that a killed server left there may carry the number of a process that
-        # is not buried yet, or that is somebody else's by now, and PostgreSQL would believe it.
-        for leftover in self.sockets.glob(".s.PGSQL.*"):
-            leftover.unlink(missing_ok=True)
+        clear_sockets(self.sockets)
         log = self.data_dir.path / LOG
         if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
