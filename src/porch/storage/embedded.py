@@ -168,7 +168,7 @@ class EmbeddedPostgres:
         self._stopping = True
         async with self._changing:
             if self._process:
-                await _stop(self._process.send_signal, _waiter(self._process))
+                await _stop(self._process.send_signal, asyncio.create_task(self._process.wait()))
                 self._process = None
         if self._sockets and self._sockets.name.startswith(".porch-"):
             shutil.rmtree(self._sockets, ignore_errors=True)
@@ -375,7 +375,7 @@ def _short_folder(account: Account) -> Path:
     )
 
 
-async def _stop(send: Callable[[int], None], gone: "asyncio.Task[None]") -> None:
+async def _stop(send: Callable[[int], None], gone: "asyncio.Task[int] | asyncio.Task[None]") -> None:
     """SIGINT closes everything in order; SIGQUIT and SIGKILL leave a recovery to the next start."""
     for sign, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
         with contextlib.suppress(ProcessLookupError):
@@ -384,13 +384,6 @@ async def _stop(send: Callable[[int], None], gone: "asyncio.Task[None]") -> None
         if done:
             return
     gone.cancel()
-
-
-def _waiter(process: asyncio.subprocess.Process) -> "asyncio.Task[None]":
-    async def wait() -> None:
-        await process.wait()
-
-    return asyncio.create_task(wait())
 
 
 def _gone(postmaster: Postmaster, data: Path) -> "asyncio.Task[None]":
