@@ -15,7 +15,10 @@ EXPECTED = (
     "porch/py.typed",
     "porch/models/catalogue.toml",
     "porch/agents/gallery/assistant.toml",
+    "porch/http/templates/layout.html",
     "porch/storage/migrations/0001_foundation.sql",
+    "porch/web/static/css/tokens.css",
+    "porch/web/static/js/frame.js",
 )
 
 

@@ -113,6 +113,9 @@ def test_a_variable_lists_with_commas(tmp_path: Path) -> None:
         ("PORCH_LEASE_SECONDS", "nan", "a number from 1 to 600"),
         ("PORCH_PROVIDER_IDLE_TIMEOUT", "0", "a number above 0 to 3600"),
         ("PORCH_HOST", "http://x/", "no host"),
+        ("PORCH_PUBLIC_URL", "https://porch.example/chat", "no path"),
+        ("PORCH_PUBLIC_URL", "porch.example", "write https://"),
+        ("PORCH_PUBLIC_URL", "https://me@porch.example", "write https://"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named_with_what_may_stand_there(

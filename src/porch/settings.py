@@ -53,6 +53,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     allowed_hosts: Annotated[
         tuple[str, ...], Meta(description="More names that this server is called by (the Host header).")
     ] = ()
+    public_url: Annotated[
+        str | None,
+        Meta(description="The address people open when a proxy stands before it, `https://porch.example`."),
+    ] = None
     pool_size: Annotated[int, Meta(ge=2, le=1000, description="Connections to the database.")] = 10
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
@@ -89,6 +93,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
 
 
+PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 SECRET = frozenset({"database_url", "migration_url"})
 NAMES = Settings.__struct_fields__
 
@@ -235,6 +240,10 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         raise SetupError(f"{origin}{shown} cannot be used: write {_describe(name)}.") from None
     if name in SECRET and value is not None and not re.match(r"postgres(ql)?://", value):
         raise SetupError(f"{origin} cannot be used: write postgresql://user:password@host:5432/database.")
+    if name == "public_url" and value is not None and not PUBLIC_URL.fullmatch(cast("str", value)):
+        raise SetupError(
+            f"{origin} ({value!r}) cannot be used: write https://porch.example, with no path behind the host."
+        )
     if name == "host" and not re.fullmatch(r"[A-Za-z0-9.:_-]+", cast("str", value)):
         raise SetupError(
             f"{origin} ({value!r}) is no host: write localhost, 0.0.0.0, :: or an address of yours."

@@ -2,10 +2,11 @@
 
 import pytest
 
-from porch.agents.templates import DEFAULT, find_template, templates
+from porch.agents.templates import DEFAULT, find_template, questions_for, templates
+from porch.contract.definition import parse_definition
 from porch.contract.errors import InvalidInput, NotFound
 from porch.plugins.service import Tools
-from tests.http.app import Tenant
+from tests.http.app import DEFINITION, Tenant
 
 
 def test_every_template_shows_well() -> None:
@@ -13,6 +14,7 @@ def test_every_template_shows_well() -> None:
     for template in templates().values():
         definition = template.definition
         assert template.summary.endswith(".")
+        assert 2 <= len(template.questions) <= 4
         assert definition.title
         assert definition.description
         assert definition.description.endswith(".")
@@ -28,6 +30,13 @@ def test_a_template_takes_another_name_and_model() -> None:
     assert find_template("scripted-demo").named("hi", default="ollama:qwen3").model == "scripted:demo"
     with pytest.raises(InvalidInput):
         find_template(DEFAULT).named("No Name")
+
+
+def test_an_agent_shows_a_templates_questions_until_its_instructions_are_its_own() -> None:
+    template = find_template("translator")
+    made = template.named("dolmetscher", "openai:gpt-5-mini")
+    assert questions_for(made) == template.questions
+    assert questions_for(parse_definition({**DEFINITION, "instructions": "Be somebody."})) == ()
 
 
 def test_an_unknown_template_names_those_there_are() -> None:

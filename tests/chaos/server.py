@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,7 @@ class Server:
         self.settings = Settings(**{**_DEFAULTS, "data_dir": data_dir, "port": _free_port(), **settings})  # pyright: ignore[reportArgumentType]  # keywords of a test
         self.url = f"http://127.0.0.1:{self.settings.port}"
         self.log = data_dir.parent / "server.log"
+        self.environ: Mapping[str, str] | None = None  # the process's own, where it is not ours
         self.ready_seconds: list[float] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
@@ -78,6 +79,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env=self.environ,
                 start_new_session=True,
             )
         ours.sendall(encode_settings(self.settings))

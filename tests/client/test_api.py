@@ -55,3 +55,36 @@ async def test_no_server_is_a_sentence_with_the_command_that_starts_one() -> Non
     async with AsyncPorch("http://127.0.0.1:1", "x") as porch:
         with pytest.raises(Unreachable, match=r"No Porch server answers at http://127.0.0.1:1.*porch up"):
             await porch.me()
+
+
+async def test_conversations_are_found_by_words_page_by_page() -> None:
+    pages = (
+        answers(200, {"items": [{"id": "conv_1"}], "next_cursor": "c"}),
+        answers(200, {"items": [{"id": "conv_2"}], "next_cursor": None}),
+    )
+    async with serving(*pages) as (porch, fake):
+        found = [item["id"] async for item in porch.conversations.find("the train", "hello")]
+    assert found == ["conv_1", "conv_2"]
+    assert fake.requests == [
+        ("GET", "/api/v1/conversations?q=the+train&agent=hello"),
+        ("GET", "/api/v1/conversations?q=the+train&agent=hello&cursor=c"),
+    ]
+
+
+async def test_conversations_are_cared_for() -> None:
+    async with serving(*(answers(200, {}) for _ in range(6))) as (porch, fake):
+        await porch.conversations.create("me", "hello", draft=True)
+        await porch.conversations.update("conv_1", title="Plans")
+        await porch.conversations.delete("conv_1")
+        await porch.conversations.restore("conv_1")
+        await porch.conversations.share("conv_1")
+        await porch.conversations.revoke("conv_1", "shr_1")
+    assert fake.requests == [
+        ("POST", "/api/v1/workspaces/me/agents/hello/conversations"),
+        ("PATCH", "/api/v1/conversations/conv_1"),
+        ("DELETE", "/api/v1/conversations/conv_1"),
+        ("POST", "/api/v1/conversations/conv_1/restore"),
+        ("POST", "/api/v1/conversations/conv_1/shares"),
+        ("DELETE", "/api/v1/conversations/conv_1/shares/shr_1"),
+    ]
+    assert fake.bodies[:2] == [b'{"draft":true}', b'{"title":"Plans"}']

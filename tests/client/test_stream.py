@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import Sequence
 
 import pytest
@@ -259,3 +260,17 @@ async def test_a_stream_of_thoughts_alone_has_no_first_text() -> None:
         stream = porch.run("conv_1", "Hi")
         await read(stream)
     assert stream.timings.to_first_text is None
+
+
+@pytest.mark.parametrize("parent", ["msg_1", None])
+async def test_a_message_may_follow_another_than_the_last(parent: str | None) -> None:
+    async with serving(streams(frames(*WHOLE))) as (porch, fake):
+        await read(porch.run("conv_1", "Hi", parent=parent))
+    assert json.loads(fake.bodies[0]) == {"input": "Hi", "parent": parent}
+
+
+async def test_an_answer_is_made_anew_and_followed() -> None:
+    async with serving(streams(frames(*WHOLE))) as (porch, fake):
+        items = await read(porch.regenerate("conv_1", "msg_2"))
+    assert isinstance(items[-1], RunFinished)
+    assert fake.requests == [("POST", "/api/v1/conversations/conv_1/messages/msg_2/regenerate")]

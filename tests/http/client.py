@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Message
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back. `json` is the decoded body."""
+    """What came back. `json` is the decoded body; `cookies` are all Set-Cookie headers."""
 
     status: int
     headers: dict[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
 
     @property
     def json(self) -> Any:
@@ -90,7 +91,8 @@ class Client:
             start = messages[0]
             content = b"".join(message.get("body", b"") for message in messages[1:])
         decoded = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
-        return Answer(start["status"], decoded, content)
+        cookies = [value.decode("latin-1") for name, value in start["headers"] if name == b"set-cookie"]
+        return Answer(start["status"], decoded, content, tuple(cookies))
 
 
 @asynccontextmanager

@@ -8,8 +8,9 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
+from porch.contract.ids import format_id, new_uuid, parse_id
 from porch.http.application import create_app
-from tests.http.app import DEFINITION, ROUTERS, Tenant
+from tests.http.app import DEFINITION, ROUTERS, Tenant, World
 
 # A body that would be taken if the object were one's own.
 BODIES: dict[str, Any] = {
@@ -20,9 +21,10 @@ BODIES: dict[str, Any] = {
     "changeAgent": {"title": "Mine now"},
     "publishVersion": {"note": "Mine now"},
     "createConversation": {"title": "Mine now"},
+    "updateConversation": {"title": "Mine now"},
 }
 # Routes that name no object: they answer for the caller alone.
-OWN = {"getMe", "listWorkspaces", "getOpenapi"}
+OWN = {"getMe", "listWorkspaces", "getOpenapi", "findConversations", "createSignInLink"}
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str, str]]:
@@ -36,18 +38,38 @@ CASES = [pytest.param(*case, id=case[0]) for case in ALL]
 
 
 @pytest.fixture
-async def treasure(ada: Tenant) -> dict[str, list[str]]:
+async def treasure(world: World, ada: Tenant) -> dict[str, list[str]]:
     """Ada's things, by every name they go by; the path's first parameter is tried with each workspace."""
     agent = (await ada.client.post(f"{ada.path}/agents", json=DEFINITION)).json
     await ada.client.post(f"{ada.path}/agents/helper/versions")
     conversation = (await ada.client.post(f"{ada.path}/agents/helper/conversations")).json
+    await say_something(world, ada, conversation["id"])
+    share = (await ada.client.post(f"/api/v1/conversations/{conversation['id']}/shares")).json
     token = (await ada.client.post(f"{ada.path}/tokens", json={"name": "x", "scopes": ["read:agents"]})).json
     return {
         "agent": [agent["id"], "helper"],
         "number": ["1"],
         "conversation": [conversation["id"]],
+        "share": [share["id"]],
         "token": [token["id"]],
     }
+
+
+async def say_something(world: World, tenant: Tenant, conversation: str) -> None:
+    """A message, which is the head: without one there is nothing to share."""
+    message = new_uuid()
+    async with world.database.tenant(tenant.workspace) as connection:
+        await connection.execute(
+            "INSERT INTO porch.messages (workspace_id, id, conversation_id, role, parts)"
+            " VALUES ($1, $2, $3, 'user', '[]')",
+            tenant.workspace,
+            message,
+            parse_id("conv", conversation),
+        )
+    answer = await tenant.client.patch(
+        f"/api/v1/conversations/{conversation}", json={"head": format_id("msg", message)}
+    )
+    assert answer.status == 200
 
 
 async def everything(tenant: Tenant) -> list[Any]:
@@ -96,6 +118,8 @@ async def test_the_same_request_of_their_owner_is_answered(
     filled = path.replace("{ws}", ada.handle)
     for name, values in treasure.items():
         filled = filled.replace(f"{{{name}}}", values[0])
+    if operation == "restoreConversation":
+        await ada.client.delete(f"/api/v1/conversations/{treasure['conversation'][0]}")
     answer = await ada.client.request(method, filled, json=BODIES.get(operation))
     assert answer.status in {200, 201, 204}, answer.body
 

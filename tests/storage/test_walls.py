@@ -17,14 +17,26 @@ from tests.postgres import TestServer
 DEFINER_FUNCTIONS = {
     "ensure_operator",
     "authenticate_token",
+    "installation_id",
+    "make_sign_in_link",
+    "read_sign_in_link",
+    "redeem_sign_in_link",
+    "authenticate_session",
+    "touch_session",
+    "list_sessions",
+    "end_session",
     "register_process",
     "heartbeat",
     "release_process",
     "claim_runs",
     "write_journal",
+    "open_share",
+    "search_conversations",
+    "index_messages",
+    "purge_conversations",
 }
 # Tables of no single workspace. porch_app reads them through functions alone.
-SHARED = {"users", "sessions", "processes", "migrations"}
+SHARED = {"users", "sessions", "sign_in_links", "installation", "processes", "migrations"}
 
 TENANT_TABLES = """
   SELECT c.oid, c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced
@@ -253,6 +265,11 @@ async def test_without_a_workspace_nothing_is_seen_also_after_one_was_set(
         "CREATE OR REPLACE FUNCTION porch.current_workspace() RETURNS uuid LANGUAGE sql RETURN NULL",
         "SELECT * FROM porch.users",
         "SELECT * FROM porch.sessions",
+        "SELECT * FROM porch.sign_in_links",
+        "SELECT * FROM porch.installation",
+        "UPDATE porch.sign_in_links SET used_at = NULL",
+        "INSERT INTO porch.sessions (id, user_id, hash, expires_at, ends_at)"
+        " VALUES (gen_random_uuid(), gen_random_uuid(), decode(repeat('00', 32), 'hex'), 'infinity', 'infinity')",
         "SELECT * FROM porch.processes",
         "DELETE FROM porch.tokens",
         "UPDATE porch.tokens SET scopes = '{admin:*}'",
@@ -263,9 +280,16 @@ async def test_without_a_workspace_nothing_is_seen_also_after_one_was_set(
         " VALUES (gen_random_uuid(), gen_random_uuid(), 'owner')",
         "UPDATE porch.memberships SET role = 'owner'",
         "UPDATE porch.messages SET parts = '[]'",
+        "UPDATE porch.messages SET words = ''",
         "UPDATE porch.journal SET frames = ''",
         "DELETE FROM porch.journal",
         "DELETE FROM porch.runs",
+        "DELETE FROM porch.conversations",
+        "UPDATE porch.conversations SET participant_id = gen_random_uuid()",
+        "UPDATE porch.conversations SET draft = true",
+        "DELETE FROM porch.conversation_shares",
+        "UPDATE porch.conversation_shares SET hash = decode(repeat('00', 32), 'hex')",
+        "UPDATE porch.conversation_shares SET message_id = gen_random_uuid()",
     ],
 )
 async def test_the_app_s_role_may_not(database: Database, statement: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 
-from porch.agents.model import Agent, Conversation, Version
+from porch.agents.model import Agent, Conversation, Hit, Version
 from porch.contract.definition import Definition
 from porch.contract.ids import format_id
 from porch.contract.principal import Principal
@@ -79,6 +79,24 @@ class ConversationRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"title": "Plans for Sunday"}]})
 
     title: str = ""
+    draft: bool = Field(
+        default=False,
+        description="Talk to the agent's draft as it stands at each message; needs `write:agents`. "
+        "Such a conversation is in no list.",
+    )
+
+
+class ConversationChange(BaseModel):
+    """What is to be different about a conversation."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"title": "Plans for Sunday"}]})
+
+    title: str | None = Field(default=None, description="Empty: the next message names it.")
+    head: str | None = Field(
+        default=None,
+        examples=[MESSAGE_ID],
+        description="The last message of the branch to show and continue; 409 while a run is at work.",
+    )
 
 
 class ParticipantBody(BaseModel):
@@ -95,9 +113,23 @@ class ConversationBody(BaseModel):
     agent: str = Field(examples=["@ada/helper"])
     agent_id: str = Field(examples=[AGENT_ID])
     participant: ParticipantBody
-    title: str = Field(examples=["Plans for Sunday"])
+    title: str = Field(examples=["Plans for Sunday"], description="At first the beginning of what was said.")
+    draft: bool = Field(description="Whether the agent's draft answers.")
+    head: str | None = Field(
+        examples=[MESSAGE_ID], description="The last message of the branch that is shown and continued."
+    )
+    active_run: str | None = Field(examples=[RUN_ID], description="The run at work in it now.")
     created_at: datetime
     updated_at: datetime
+
+
+class FoundConversationBody(ConversationBody):
+    """A conversation of your list."""
+
+    snippet: str | None = Field(
+        examples=["…the train leaves at noon on Sunday, so…"],
+        description="The text around what was searched for.",
+    )
 
 
 class MessageBody(BaseModel):
@@ -149,9 +181,18 @@ def conversation_body(principal: Principal, conversation: Conversation) -> Conve
             kind=conversation.participant_kind, id=format_id(prefix, conversation.participant_id)
         ),
         title=conversation.title,
+        draft=conversation.draft,
+        head=format_id("msg", conversation.head_message_id) if conversation.head_message_id else None,
+        active_run=format_id("run", conversation.active_run) if conversation.active_run else None,
         created_at=conversation.created_at,
         updated_at=conversation.updated_at,
     )
+
+
+def found_body(principal: Principal, hit: Hit) -> FoundConversationBody:
+    """A conversation as lists of one's own answer it."""
+    body = conversation_body(principal, hit.conversation)
+    return FoundConversationBody(**body.model_dump(), snippet=hit.snippet)
 
 
 def definition_body() -> dict[str, Any]:

@@ -5,14 +5,19 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
+from porch.agents.activity import Activity
 from porch.agents.bodies import (
     CONVERSATION_ID,
     ConversationBody,
+    ConversationChange,
     ConversationRequest,
+    FoundConversationBody,
     MessageBody,
     conversation_body,
+    found_body,
 )
 from porch.agents.conversations import Conversations
+from porch.agents.share_routes import router as shares
 from porch.contract.ids import parse_id
 from porch.contract.principal import Principal
 from porch.http.auth import requires
@@ -26,6 +31,7 @@ router: APIRouter = api_router("/api/v1", "conversations")
 OF_AGENT = "/workspaces/{ws}/agents/{agent}/conversations"
 
 Reader = Annotated[Principal, requires("read:conversations")]
+Writer = Annotated[Principal, requires("write:conversations")]
 AgentName = Annotated[str, Path(description="The agent, by handle or id.", examples=["helper"])]
 ConversationId = Annotated[str, Path(examples=[CONVERSATION_ID])]
 
@@ -47,8 +53,8 @@ async def create_conversation(
     """Begins an empty conversation with an agent; then POST messages to its `/runs`."""
 
     async def write() -> Response:
-        title = wanted.title if wanted else ""
-        conversation = await Conversations(database(request)).create(principal, agent, title)
+        title, draft = (wanted.title, wanted.draft) if wanted else ("", False)
+        conversation = await Conversations(database(request)).create(principal, agent, title, draft=draft)
         body = conversation_body(principal, conversation)
         return Response(body.model_dump_json(), 201, media_type="application/json")
 
@@ -70,6 +76,33 @@ async def list_conversations(
     )
 
 
+@router.get("/conversations", operation_id="findConversations", summary="Find conversations")
+async def find_conversations(
+    request: Request,
+    principal: Reader,
+    paging: Paging,
+    q: Annotated[
+        str,
+        Query(
+            max_length=200,
+            description="Words, or their beginnings, in messages or titles.",
+            examples=["train"],
+        ),
+    ] = "",
+    agent: Annotated[str | None, Query(description="An agent, by handle or id.", examples=["helper"])] = None,
+) -> Page[FoundConversationBody]:
+    """Your own conversations with all agents, the last active first; `q` searches them."""
+    after = Activity.parse(paging.cursor) if paging.cursor is not None else None
+    hits = await Conversations(database(request)).own(
+        principal, search=q, agent=agent, after=after, limit=paging.limit + 1
+    )
+    shown, last = cut(hits, paging.limit)
+    return Page[FoundConversationBody](
+        items=[found_body(principal, hit) for hit in shown],
+        next_cursor=str(Activity.of(last.conversation)) if last else None,
+    )
+
+
 @router.get("/conversations/{conversation}", operation_id="getConversation", summary="Read a conversation")
 async def get_conversation(
     request: Request, principal: Reader, conversation: ConversationId
@@ -79,19 +112,49 @@ async def get_conversation(
     return conversation_body(principal, found)
 
 
+@router.patch(
+    "/conversations/{conversation}", operation_id="updateConversation", summary="Change a conversation"
+)
+async def update_conversation(
+    request: Request, principal: Writer, conversation: ConversationId, change: ConversationChange
+) -> ConversationBody:
+    """Renames it, or makes another message the end of its branch."""
+    found = await Conversations(database(request)).update(
+        principal, conversation, title=change.title, head=change.head
+    )
+    return conversation_body(principal, found)
+
+
 @router.delete(
     "/conversations/{conversation}",
     status_code=204,
     operation_id="deleteConversation",
     summary="Delete a conversation",
 )
-async def delete_conversation(
-    request: Request,
-    principal: Annotated[Principal, requires("write:conversations")],
-    conversation: ConversationId,
-) -> None:
-    """Removes it with its messages and runs; 409 while a run is at work."""
+async def delete_conversation(request: Request, principal: Writer, conversation: ConversationId) -> None:
+    """Takes it away with its messages and runs; 409 while a run is at work.
+
+    `POST …/restore` brings it back within ten minutes; after that it is gone for good.
+    """
     await Conversations(database(request)).delete(principal, conversation)
+
+
+@router.post(
+    "/conversations/{conversation}/restore",
+    response_model=ConversationBody,
+    operation_id="restoreConversation",
+    summary="Restore a conversation",
+    openapi_extra=IDEMPOTENT,
+)
+async def restore_conversation(request: Request, principal: Writer, conversation: ConversationId) -> Response:
+    """Brings back what was deleted within the last ten minutes."""
+
+    async def write() -> Response:
+        found = await Conversations(database(request)).restore(principal, conversation)
+        body = conversation_body(principal, found)
+        return Response(body.model_dump_json(), media_type="application/json")
+
+    return await once(request, principal, write)
 
 
 @router.get(
@@ -119,3 +182,6 @@ async def list_messages(
     shown, last = cut(rows, paging.limit)
     cursor = encode_cursor(of, parse_id("msg", last.id)) if last else None
     return json_response({"items": shown, "next_cursor": cursor})
+
+
+router.routes.extend(shares.routes)

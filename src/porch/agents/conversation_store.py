@@ -1,40 +1,51 @@
 """The SQL of conversations and messages. Every statement names the workspace and runs in a transaction of it."""
 
+from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
 
 import msgspec
 
-from porch.agents.model import Agent, Conversation
+from porch.agents.activity import Activity
+from porch.agents.model import Agent, Conversation, Hit
 from porch.contract.ids import format_id, new_uuid
 from porch.contract.messages import Message, Part
 from porch.contract.principal import Principal
 from porch.storage.connection import Connection, Record
+from porch.storage.database import Database
 
 SELECT = (
-    "SELECT c.id, c.agent_id, a.handle AS agent_handle, c.participant_kind, c.participant_id, c.title,"
-    " c.created_at, c.updated_at FROM porch.conversations c"
+    "SELECT c.id, c.agent_id, a.handle AS agent_handle, c.participant_kind, c.participant_id, c.title, c.draft,"
+    " c.head_message_id, c.created_at, c.updated_at,"
+    " (SELECT r.id FROM porch.runs r WHERE r.workspace_id = c.workspace_id AND r.conversation_id = c.id"
+    "  AND r.status IN ('running', 'paused')) AS active_run"
+    " FROM porch.conversations c"
     " JOIN porch.agents a ON a.workspace_id = c.workspace_id AND a.id = c.agent_id"
     " WHERE c.workspace_id = $1"
 )
+ALIVE = " AND c.deleted_at IS NULL"
+# How long a deleted conversation can be restored.
+UNDO = timedelta(minutes=10)
 
 
 async def insert_conversation(
-    connection: Connection, principal: Principal, agent: Agent, title: str
+    connection: Connection, principal: Principal, agent: Agent, title: str, *, draft: bool
 ) -> Conversation:
     """A new conversation of the principal with an agent of its workspace."""
     row = await connection.fetchrow(
-        "INSERT INTO porch.conversations (workspace_id, id, agent_id, participant_kind, participant_id, title)"
-        " VALUES ($1, $2, $3, $4, $5, $6)"
-        " RETURNING id, agent_id, participant_kind, participant_id, title, created_at, updated_at",
+        "INSERT INTO porch.conversations (workspace_id, id, agent_id, participant_kind, participant_id, title, draft)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7)"
+        " RETURNING id, agent_id, participant_kind, participant_id, title, draft, head_message_id, created_at,"
+        " updated_at",
         principal.workspace,
         new_uuid(),
         agent.id,
         principal.kind,
         principal.id,
         title,
+        draft,
     )
-    return Conversation(agent_handle=agent.handle, **dict(cast("Record", row).items()))
+    return Conversation(agent_handle=agent.handle, active_run=None, **dict(cast("Record", row).items()))
 
 
 async def read_conversation(
@@ -42,7 +53,7 @@ async def read_conversation(
 ) -> Conversation | None:
     """One conversation; `lock` keeps runs from starting in it till the transaction's end."""
     row = await connection.fetchrow(
-        f"{SELECT} AND c.id = $2{' FOR UPDATE OF c' if lock else ''}", workspace, conversation
+        f"{SELECT}{ALIVE} AND c.id = $2{' FOR UPDATE OF c' if lock else ''}", workspace, conversation
     )
     return _conversation(row) if row else None
 
@@ -55,9 +66,9 @@ async def list_conversations(
     before: UUID | None,
     limit: int,
 ) -> list[Conversation]:
-    """Conversations with an agent, newest first, of one participant or of all."""
+    """Conversations with an agent, newest first, of one participant or of all; those with drafts left out."""
     rows = await connection.fetch(
-        f"{SELECT} AND c.agent_id = $2 AND ($3::uuid IS NULL OR c.participant_id = $3)"
+        f"{SELECT}{ALIVE} AND NOT c.draft AND c.agent_id = $2 AND ($3::uuid IS NULL OR c.participant_id = $3)"
         " AND ($4::uuid IS NULL OR c.id < $4) ORDER BY c.id DESC LIMIT $5",
         workspace,
         agent,
@@ -68,21 +79,149 @@ async def list_conversations(
     return [_conversation(row) for row in rows]
 
 
-async def delete_conversation(connection: Connection, workspace: UUID, conversation: UUID) -> None:
-    """Removes the conversation with its messages and runs."""
-    await connection.execute(
-        "DELETE FROM porch.conversations WHERE workspace_id = $1 AND id = $2", workspace, conversation
+async def list_active(
+    connection: Connection, principal: Principal, agent: UUID | None, after: Activity | None, limit: int
+) -> list[Conversation]:
+    """The principal's own conversations, the last active first."""
+    rows = await connection.fetch(
+        f"{SELECT}{ALIVE} AND NOT c.draft AND c.participant_id = $2 AND c.participant_kind = $3"
+        " AND ($4::uuid IS NULL OR c.agent_id = $4)"
+        " AND (c.updated_at, c.id) < (coalesce($5, 'infinity'::timestamptz),"
+        "  coalesce($6, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))"
+        " ORDER BY c.updated_at DESC, c.id DESC LIMIT $7",
+        principal.workspace,
+        principal.id,
+        principal.kind,
+        agent,
+        after and after.at,
+        after and after.conversation,
+        limit,
     )
+    return [_conversation(row) for row in rows]
+
+
+async def search_conversations(
+    connection: Connection,
+    principal: Principal,
+    text: str,
+    agent: UUID | None,
+    after: Activity | None,
+    limit: int,
+) -> list[Hit]:
+    """The principal's own conversations with these words in a message or the title, the last active first."""
+    found = await connection.fetch(
+        "SELECT * FROM porch.search_conversations($1, $2, $3, $4, $5, $6, $7)",
+        principal.kind,
+        principal.id,
+        agent,
+        text,
+        after and after.at,
+        after and after.conversation,
+        limit,
+    )
+    rows = await connection.fetch(
+        f"{SELECT}{ALIVE} AND c.id = ANY ($2)", principal.workspace, [row["conversation_id"] for row in found]
+    )
+    conversations = {row["id"]: _conversation(row) for row in rows}
+    return [
+        Hit(conversation=conversation, message=row["message_id"], snippet=row["snippet"])
+        for row in found
+        if (conversation := conversations.get(row["conversation_id"]))
+    ]
 
 
 async def conversation_is_busy(connection: Connection, workspace: UUID, conversation: UUID) -> bool:
-    """Whether a run in it has not ended."""
+    """Whether a run in it has not ended. Asked after the lock: `active_run` was read before it was waited for."""
     return await connection.fetchval(
         "SELECT EXISTS (SELECT FROM porch.runs WHERE workspace_id = $1 AND conversation_id = $2"
         " AND status IN ('running', 'paused'))",
         workspace,
         conversation,
     )
+
+
+async def rename_conversation(
+    connection: Connection, workspace: UUID, conversation: UUID, title: str
+) -> None:
+    """Gives it another title; its place in the list stays."""
+    await connection.execute(
+        "UPDATE porch.conversations SET title = $3 WHERE workspace_id = $1 AND id = $2",
+        workspace,
+        conversation,
+        title,
+    )
+
+
+async def move_head(connection: Connection, workspace: UUID, conversation: UUID, message: UUID) -> bool:
+    """Makes one of its messages the end of the branch; False when it has no such message."""
+    done = await connection.execute(
+        "UPDATE porch.conversations c SET head_message_id = m.id FROM porch.messages m"
+        " WHERE c.workspace_id = $1 AND c.id = $2"
+        " AND m.workspace_id = c.workspace_id AND m.conversation_id = c.id AND m.id = $3",
+        workspace,
+        conversation,
+        message,
+    )
+    return done == "UPDATE 1"
+
+
+async def mark_deleted(connection: Connection, workspace: UUID, conversation: UUID) -> None:
+    """Takes the conversation out of every read; `porch.purge_conversations` removes it later."""
+    await connection.execute(
+        "UPDATE porch.conversations SET deleted_at = now() WHERE workspace_id = $1 AND id = $2",
+        workspace,
+        conversation,
+    )
+
+
+async def read_deleted(connection: Connection, workspace: UUID, conversation: UUID) -> Conversation | None:
+    """A conversation deleted so shortly ago that it can be restored, locked."""
+    row = await connection.fetchrow(
+        f"{SELECT} AND c.id = $2 AND c.deleted_at > now() - $3::interval FOR UPDATE OF c",
+        workspace,
+        conversation,
+        UNDO,
+    )
+    return _conversation(row) if row else None
+
+
+async def unmark_deleted(connection: Connection, workspace: UUID, conversation: UUID) -> None:
+    """Brings it back."""
+    await connection.execute(
+        "UPDATE porch.conversations SET deleted_at = NULL WHERE workspace_id = $1 AND id = $2",
+        workspace,
+        conversation,
+    )
+
+
+async def purge_conversations(database: Database, limit: int) -> int:
+    """Removes for good, in all workspaces, what can no longer be restored; answers how many that were."""
+    async with database.system() as connection:
+        return await connection.fetchval("SELECT porch.purge_conversations($1, $2)", UNDO, limit)
+
+
+async def index_messages(database: Database, limit: int) -> int:
+    """Makes new messages of all workspaces searchable; answers how many."""
+    async with database.system() as connection:
+        return await connection.fetchval("SELECT porch.index_messages($1)", limit)
+
+
+async def read_branch(
+    connection: Connection, workspace: UUID, head: UUID, limit: int | None = None
+) -> list[Message]:
+    """The messages up to this one, oldest first; with a limit, the newest of them."""
+    rows = await connection.fetch(
+        "WITH RECURSIVE branch AS ("
+        " SELECT m.id, m.parent_id, 1 AS n FROM porch.messages m WHERE m.workspace_id = $1 AND m.id = $2"
+        " UNION ALL SELECT m.id, m.parent_id, b.n + 1 FROM branch b"
+        " JOIN porch.messages m ON m.workspace_id = $1 AND m.id = b.parent_id WHERE b.n < coalesce($3, 1000000))"
+        " SELECT m.id, m.parent_id, m.run_id, m.role, m.parts, m.created_at"
+        " FROM branch b JOIN porch.messages m ON m.workspace_id = $1 AND m.id = b.id ORDER BY b.n DESC",
+        workspace,
+        head,
+        limit,
+    )
+    return [_message(row) for row in rows]
 
 
 async def list_messages(

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from porch.agents import conversation_store as store
-from porch.agents.model import Conversation
+from porch.agents import store as agents
+from porch.agents.activity import Activity
+from porch.agents.model import Conversation, Hit
 from porch.agents.service import reach_agent
-from porch.contract.errors import Conflict, NotFound
-from porch.contract.ids import parse_id
+from porch.contract.definition import Definition
+from porch.contract.errors import Conflict, ConversationBusy, NotFound
+from porch.contract.ids import format_id, parse_id
 from porch.contract.messages import Message
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
@@ -18,6 +21,7 @@ from porch.storage.connection import Connection
 from porch.storage.database import Database
 
 MAX_TITLE_BYTES = 400
+MAX_SEARCH_BYTES = 800
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +30,16 @@ class Conversations:
 
     database: Database
 
-    async def create(self, principal: Principal, agent: str, title: str = "") -> Conversation:
-        """A new conversation of the principal with an agent that it may run."""
-        title = check_text(title.strip(), "The title", MAX_TITLE_BYTES)
+    async def create(
+        self, principal: Principal, agent: str, title: str = "", *, draft: bool = False
+    ) -> Conversation:
+        """A new conversation of the principal with an agent that it may run, or with its draft if it may write."""
+        title = check_title(title)
         async with self.database.tenant(principal.workspace) as connection:
             found = await reach_agent(connection, principal, agent, "run")
-            return await store.insert_conversation(connection, principal, found, title)
+            if draft:
+                principal.require("write", "agents", format_id("agt", found.id))
+            return await store.insert_conversation(connection, principal, found, title, draft=draft)
 
     async def page(
         self, principal: Principal, agent: str, *, before: UUID | None, limit: int
@@ -45,14 +53,60 @@ class Conversations:
                 connection, principal.workspace, found.id, participant, before, limit
             )
 
+    async def own(
+        self,
+        principal: Principal,
+        *,
+        search: str = "",
+        agent: str | None = None,
+        after: Activity | None = None,
+        limit: int,
+    ) -> list[Hit]:
+        """The principal's own conversations, the last active first; with `search` those that hold its words."""
+        principal.require("read", "conversations")
+        search = check_text(search.strip(), "The search", MAX_SEARCH_BYTES)
+        async with self.database.tenant(principal.workspace) as connection:
+            which = (await reach_agent(connection, principal, agent, "read", "run")).id if agent else None
+            if search:
+                return await store.search_conversations(connection, principal, search, which, after, limit)
+            rows = await store.list_active(connection, principal, which, after, limit)
+        return [Hit(conversation=row) for row in rows]
+
     async def read(self, principal: Principal, conversation: str) -> Conversation:
         """One conversation by id. Raises NotFound."""
         principal.require("read", "conversations")
         async with self.database.tenant(principal.workspace) as connection:
             return await reach_conversation(connection, principal, conversation)
 
-    async def delete(self, principal: Principal, conversation: str) -> None:
-        """Removes a conversation with its messages and runs. Raises Conflict while a run is at work in it."""
+    async def update(
+        self, principal: Principal, conversation: str, *, title: str | None = None, head: str | None = None
+    ) -> Conversation:
+        """The conversation with another title, or with another message as the end of its branch.
+
+        Raises NotFound, also for a message of another conversation, and ConversationBusy for a head while a run
+        is at work.
+        """
+        principal.require("write", "conversations")
+        workspace = principal.workspace
+        async with self.database.tenant(workspace) as connection:
+            found = await reach_conversation(connection, principal, conversation, lock=True)
+            if title is not None:
+                await store.rename_conversation(connection, workspace, found.id, check_title(title))
+            if head is not None:
+                if await store.conversation_is_busy(connection, workspace, found.id):
+                    raise ConversationBusy(
+                        "An answer is being written in this conversation. Stop it or wait for its end, then "
+                        "switch to another branch."
+                    )
+                if not await store.move_head(connection, workspace, found.id, parse_id("msg", head)):
+                    raise NotFound(f"There is no message {head[:80]!r} in this conversation.")
+            return await reach_conversation(connection, principal, conversation)
+
+    async def delete(self, principal: Principal, conversation: str) -> Conversation:
+        """Takes a conversation out of every read; for ten minutes it can be restored.
+
+        Raises Conflict while a run is at work in it.
+        """
         principal.require("write", "conversations")
         async with self.database.tenant(principal.workspace) as connection:
             found = await reach_conversation(connection, principal, conversation, lock=True)
@@ -60,7 +114,49 @@ class Conversations:
                 raise Conflict(
                     "A run is at work in this conversation. Cancel it or wait for its end, then delete."
                 )
-            await store.delete_conversation(connection, principal.workspace, found.id)
+            await store.mark_deleted(connection, principal.workspace, found.id)
+            return found
+
+    async def restore(self, principal: Principal, conversation: str) -> Conversation:
+        """A deleted conversation as it was. Raises NotFound when it is too late, and for all others' as ever."""
+        principal.require("write", "conversations")
+        identifier = parse_id("conv", conversation)
+        async with self.database.tenant(principal.workspace) as connection:
+            found = await store.read_deleted(connection, principal.workspace, identifier)
+            if found is None or not may_see(principal, found):
+                raise NotFound(
+                    f"There is no deleted conversation {conversation[:80]!r} to restore; that is possible for "
+                    "ten minutes."
+                )
+            await store.unmark_deleted(connection, principal.workspace, found.id)
+            return found
+
+    async def restorable(self, principal: Principal, conversation: str) -> Conversation | None:
+        """A conversation deleted so shortly ago that it can be restored, or None."""
+        principal.require("read", "conversations")
+        try:
+            identifier = parse_id("conv", conversation)
+        except NotFound:
+            return None
+        async with self.database.tenant(principal.workspace) as connection:
+            found = await store.read_deleted(connection, principal.workspace, identifier)
+        return found if found is not None and may_see(principal, found) else None
+
+    async def branch(
+        self, principal: Principal, conversation: str, *, limit: int | None = None
+    ) -> tuple[Conversation, Definition, list[Message]]:
+        """A conversation, its agent's definition, and the messages up to its head, oldest first.
+
+        With `limit`, at most so many, the newest.
+        """
+        principal.require("read", "conversations")
+        async with self.database.tenant(principal.workspace) as connection:
+            found = await reach_conversation(connection, principal, conversation)
+            agent = await agent_of(connection, principal.workspace, found)
+            if found.head_message_id is None:
+                return found, agent, []
+            messages = await store.read_branch(connection, principal.workspace, found.head_message_id, limit)
+            return found, agent, messages
 
     async def messages(
         self, principal: Principal, conversation: str, *, after: UUID | None, limit: int, newest_first: bool
@@ -82,8 +178,29 @@ async def reach_conversation(
     Raises NotFound for all others.
     """
     found = await store.read_conversation(connection, principal.workspace, parse_id("conv", named), lock=lock)
-    if found is not None:
-        own = (found.participant_kind, found.participant_id) == (principal.kind, principal.id)
-        if own or principal.allows("admin", "conversations"):
-            return found
+    if found is not None and may_see(principal, found):
+        return found
     raise NotFound(f"There is no conversation {named[:80]!r} here.")
+
+
+def may_see(principal: Principal, conversation: Conversation) -> bool:
+    """Whether it is the principal's own, or the principal administers them all."""
+    own = (conversation.participant_kind, conversation.participant_id) == (principal.kind, principal.id)
+    return own or principal.allows("admin", "conversations")
+
+
+async def agent_of(connection: Connection, workspace: UUID, conversation: Conversation) -> Definition:
+    """What the conversation's agent says of itself: its latest version, or else its draft."""
+    agent = await agents.find_agent(
+        connection, workspace, identifier=conversation.agent_id, handle=conversation.agent_handle
+    )
+    assert agent  # it goes with its conversations
+    if agent.latest_version is None or conversation.draft:
+        return agent.draft
+    version = await agents.read_version(connection, workspace, agent.id, agent.latest_version)
+    return version.definition if version else agent.draft
+
+
+def check_title(title: str) -> str:
+    """A title on one line. Raises InvalidInput for one that is too long or cannot be stored."""
+    return check_text(" ".join(title.split()), "The title", MAX_TITLE_BYTES)

@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from porch.contract.definition import Definition
 from porch.contract.errors import Conflict
+from porch.contract.messages import Message
 
 
 class StaleRevision(Conflict):
@@ -40,7 +41,11 @@ class Version(Struct, frozen=True, kw_only=True):
 
 
 class Conversation(Struct, frozen=True, kw_only=True):
-    """A conversation between a participant and an agent."""
+    """A conversation between a participant and an agent.
+
+    `draft` says that the agent's draft answers. `head_message_id` ends the branch that is shown and continued;
+    `active_run` is at work now.
+    """
 
     id: UUID
     agent_id: UUID
@@ -50,3 +55,35 @@ class Conversation(Struct, frozen=True, kw_only=True):
     title: str
     created_at: datetime
     updated_at: datetime
+    draft: bool
+    head_message_id: UUID | None
+    active_run: UUID | None
+
+
+class Hit(Struct, frozen=True, kw_only=True):
+    """A conversation of a list or a search; `snippet` is the text around what was searched, where there is any."""
+
+    conversation: Conversation
+    message: UUID | None = None
+    snippet: str | None = None
+
+
+class Share(Struct, frozen=True, kw_only=True):
+    """A link under which anybody reads a conversation's branch as far as `message_id`."""
+
+    id: UUID
+    conversation_id: UUID
+    message_id: UUID
+    created_by: UUID
+    created_at: datetime
+
+
+class SharedConversation(Struct, frozen=True, kw_only=True):
+    """What a shared link shows. `left_out` says that the beginning is not among the messages."""
+
+    title: str
+    agent: str
+    agent_title: str
+    created_at: datetime
+    messages: list[Message]
+    left_out: bool

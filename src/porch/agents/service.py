@@ -50,6 +50,21 @@ class Agents:
         async with self.database.tenant(principal.workspace) as connection:
             return await reach_agent(connection, principal, agent, "read")
 
+    async def meet(self, principal: Principal, agent: str) -> tuple[Agent, Definition]:
+        """One agent for those who may talk to it, and the definition that answers. Raises NotFound."""
+        async with self.database.tenant(principal.workspace) as connection:
+            found = await reach_agent(connection, principal, agent, "run")
+            latest = await self._latest(connection, principal, found)
+        return found, latest.definition if latest else found.draft
+
+    async def published(self, principal: Principal, agents: Sequence[Agent]) -> dict[UUID, str]:
+        """The content hash of the latest version of each of these agents that has one."""
+        identifiers = [agent.id for agent in agents if agent.latest_version is not None]
+        if not identifiers:
+            return {}
+        async with self.database.tenant(principal.workspace) as connection:
+            return await store.latest_hashes(connection, principal.workspace, identifiers)
+
     async def replace(
         self, principal: Principal, agent: str, definition: object, revision: int | None
     ) -> tuple[Agent, list[str]]:

@@ -139,6 +139,18 @@ async def list_versions(
     return [_version(row) for row in rows]
 
 
+async def latest_hashes(connection: Connection, workspace: UUID, agents: list[UUID]) -> dict[UUID, str]:
+    """The content hash of each agent's latest version, by the agent's id."""
+    rows = await connection.fetch(
+        "SELECT v.agent_id, v.content_hash FROM porch.agent_versions v"
+        " JOIN porch.agents a ON a.workspace_id = v.workspace_id AND a.id = v.agent_id"
+        " WHERE v.workspace_id = $1 AND v.agent_id = ANY($2::uuid[]) AND v.number = a.latest_version",
+        workspace,
+        agents,
+    )
+    return {row["agent_id"]: row["content_hash"] for row in rows}
+
+
 class _taken:  # noqa: N801 - used like a function, as a context manager
     def __init__(self, handle: str) -> None:
         self.handle = handle

@@ -1,5 +1,6 @@
-"""Agents to begin with: the definitions in `gallery/`, for `porch new`."""
+"""Agents to begin with: the definitions in `gallery/`, for `porch new` and the page of new agents."""
 
+import re
 import tomllib
 from functools import cache
 from importlib.resources import files
@@ -13,14 +14,17 @@ from porch.contract.errors import NotFound
 
 DEFAULT = "assistant"
 BUNDLED = "local:smollm2"
+# The files fold long lines; what people edit has one line a paragraph. Cues and list entries stay apart.
+_FOLD = re.compile(r"(?<!\n)\n(?![\n\[*-])")
 
 
 class Template(Struct, frozen=True, kw_only=True):
-    """A definition under a name, with a sentence that says what it is good for."""
+    """A definition under a name, with a sentence that says what it is good for and questions to try it with."""
 
     name: str
     summary: str
     definition: Definition
+    questions: tuple[str, ...] = ()
 
     def named(self, name: str, model: str | None = None, default: str | None = None) -> Definition:
         """Its definition for an agent of this name, and of this model where one is given.
@@ -54,10 +58,21 @@ def find_template(name: str) -> Template:
     return templates()[name]
 
 
+def questions_for(definition: Definition) -> tuple[str, ...]:
+    """Questions to try an agent with, while its instructions are still those of a template; else none."""
+    for template in templates().values():
+        if template.definition.instructions == definition.instructions:
+            return template.questions
+    return ()
+
+
 def _read(file: str, text: str) -> Template:
     values = tomllib.loads(text)
     definition: dict[str, Any] = values["definition"]
-    definition["instructions"] = definition["instructions"].strip()
+    definition["instructions"] = _FOLD.sub(" ", definition["instructions"].strip())
     return Template(
-        name=file.removesuffix(".toml"), summary=values["summary"], definition=parse_definition(definition)
+        name=file.removesuffix(".toml"),
+        summary=values["summary"],
+        definition=parse_definition(definition),
+        questions=tuple(values.get("questions", ())),
     )

@@ -58,13 +58,14 @@ class Credentials(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers. `started` says that it is ours and goes when we go."""
+    """A server that answers. `started` says that it is ours and goes when we go, `lasting` that it stays for people."""
 
     url: str
     token: str
     workspace: str
     started: bool
     seconds: float = 0.0
+    lasting: bool = False
 
 
 def log_file(data_dir: Path) -> Path:
@@ -106,12 +107,12 @@ class Link:
 
 
 @contextmanager
-def reached(resolved: Resolved, starting: Starting) -> Generator[Link]:
+def reached(resolved: Resolved, starting: Starting, *, start: bool = True) -> Generator[Link]:
     """The data folder's server for as long as the block runs; one that is started for it stops after it.
 
-    Raises SetupError.
+    Without `start` there must be one that lasts. Raises SetupError.
     """
-    opening = _Opening(resolved, starting)
+    opening = _Opening(resolved, starting, start=start)
     with asyncio.Runner() as runner:
         try:
             server, client = runner.run(opening.open())
@@ -123,11 +124,12 @@ def reached(resolved: Resolved, starting: Starting) -> Generator[Link]:
 class _Opening:
     """What has been opened so far. A child is started at once."""
 
-    def __init__(self, resolved: Resolved, starting: Starting) -> None:
+    def __init__(self, resolved: Resolved, starting: Starting, *, start: bool) -> None:
         self.client: AsyncPorch | None = None
         self._resolved = resolved
         self._starting = starting
-        self._child = begin(resolved)
+        self._start = start
+        self._child = begin(resolved) if start else None
         self._lost = False
 
     async def open(self) -> "tuple[Server, AsyncPorch]":
@@ -141,7 +143,9 @@ class _Opening:
             while url is None:
                 url = await _join(data_dir, self._starting.say, raced=raced)
                 if url is None:
-                    self._child = begin(self._resolved)
+                    self._child = begin(self._resolved) if self._start else None
+                if url is None and not self._start:
+                    raise SetupError(f"No server runs with {str(data_dir)!r}. Start it with: porch up")
                 if self._child:
                     url, seconds = await self._started(self._child)
             await library
@@ -150,7 +154,15 @@ class _Opening:
 
         found = Credentials.read(data_dir)
         self.client = AsyncPorch(url, found.token)
-        return Server(url, found.token, found.workspace, self._child is not None, seconds), self.client
+        holder = DataDir(data_dir).read_holder()
+        lasting = self._child is None and holder is not None and holder.lasting
+        if not (self._start or lasting):
+            raise SetupError(
+                f"The server with {str(data_dir)!r} was started by one command and ends with it. "
+                "Start one that stays with: porch up"
+            )
+        server = Server(url, found.token, found.workspace, self._child is not None, seconds, lasting)
+        return server, self.client
 
     async def _started(self, child: "Child") -> tuple[str | None, float]:
         """Its URL and seconds; no URL when another process took the folder in the same moment."""

@@ -14,7 +14,7 @@ INTERRUPTED = 130
 F = TypeVar("F", bound=Callable[..., Any])
 # Command lines in texts of rooms that do not know how Porch was called.
 _COMMAND_LINE = re.compile(
-    r"(?<![\w./@:-])(?<!uv run )porch(?= (?:hello|up|chat|new|agents|models?|tokens|doctor|bench|backup|restore"
+    r"(?<![\w./@:-])(?<!uv run )porch(?= (?:hello|up|sign-in|chat|new|agents|models?|tokens|doctor|bench|backup|restore"
     r"|upgrade-data|version)\b)"
 )
 

@@ -13,6 +13,8 @@ from porch.cli.prose import Prose
 from porch.cli.terminal import paint, plain
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from porch.models.availability import Availability
     from porch.models.service import LocalModel
 
@@ -24,7 +26,7 @@ MOST_NAMES = 8
 def models() -> None:
     """The models that can be used from here, and what unlocks more.
 
-    Keys are read from the environment under their usual names, as the server does when it starts.
+    Keys are those given on the Models page, and those in the environment under their usual names.
     """
     import asyncio
 
@@ -32,7 +34,8 @@ def models() -> None:
 
     invocation = current()
     settings = invocation.settings()
-    found = asyncio.run(look_around(Bundled(settings.data_dir) if settings.local_model else None))
+    local = Bundled(settings.data_dir) if settings.local_model else None
+    found = asyncio.run(look_around(local, settings.data_dir))
     if invocation.json:
         print(json.dumps({"items": [asdict(item) for item in found]}, ensure_ascii=False))
         return
@@ -46,14 +49,18 @@ def models() -> None:
             prose.raw(f"  and {len(item.models) - MOST_NAMES} more")
 
 
-async def look_around(local: "LocalModel | None" = None) -> "list[Availability]":
-    """Every provider, with what was found for it in this environment."""
+async def look_around(
+    local: "LocalModel | None" = None, data_dir: "Path | None" = None
+) -> "list[Availability]":
+    """Every provider, with what was found for it in this environment and among the keys in `data_dir`."""
     from porch.egress import Egress
+    from porch.models.keys import ModelKeys
     from porch.models.service import Models
 
     egress = Egress()
     await egress.open()
     try:
-        return await Models(dict(os.environ), egress, local).available()
+        keys = ModelKeys(data_dir) if data_dir else None
+        return await Models(dict(os.environ), egress, local, keys).available()
     finally:
         await egress.close()

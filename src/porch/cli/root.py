@@ -19,6 +19,7 @@ from porch.contract.errors import PorchError
 COMMANDS = {
     "hello": ("hello", "Start everything and talk to a first agent."),
     "up": ("up", "Run the server in the foreground."),
+    "sign-in": ("sign_in", "Print a link that signs a browser in."),
     "chat": ("chat", "Talk with an agent."),
     "new": ("new", "Make an agent."),
     "agents": ("agents", "List, show, edit, publish and delete agents."),

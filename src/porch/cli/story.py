@@ -15,6 +15,7 @@ from porch.cli.invocation import Invocation, program
 from porch.cli.prose import Prose
 from porch.cli.reply import Outcome, result_of
 from porch.cli.start import Start
+from porch.cli.terminal import paint
 from porch.client import ApiError
 
 AGENT = "hello"
@@ -74,11 +75,16 @@ class Story:
         steps += [
             (f"{call} chat{options} {address}", "talk on with this agent"),
             (f"{call} new{options} my-agent", "make an agent of your own"),
-            (f"{call} up{options}", "keep the server running"),
         ]
+        if not self._link.server.lasting:
+            steps.append((f"{call} up{options}", "keep the server running, and open its pages"))
         self._aside.line()
         self._aside.line("Next", "bold")
         tell_commands(self._aside, steps)
+        if self._link.server.lasting and (link := self._link.run(self._sign_in_link())):
+            self._aside.line()
+            self._aside.line("Or open the pages; this link signs a browser in, once:", "dim")
+            self._aside.raw(f"  {paint(link, 'cyan', self._aside.file)}")
 
     def talk_on(self) -> None:
         """More questions, for as long as there are any."""
@@ -91,6 +97,12 @@ class Story:
         address = f"@{self._link.server.workspace}/{AGENT}"
         found = {"agent": address, "conversation": self._conversation, **result_of(outcome)}
         print(json.dumps(found, ensure_ascii=False))
+
+    async def _sign_in_link(self) -> str | None:
+        try:
+            return (await self._link.client.sign_in_links.create())["url"]
+        except ApiError:
+            return None  # a server from before there were pages
 
     async def _prepare(self, model: str | None, default: str | None) -> None:
         client, workspace = self._link.client, self._link.server.workspace

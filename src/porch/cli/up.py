@@ -62,6 +62,10 @@ def _tell(info: "ServerInfo") -> None:
         ("Stop", "Ctrl-C", ""),
     ]
     prose.line()
+    if info.sign_in:
+        prose.raw(paint(f"{'Sign in':<11}", "dim", prose.file) + paint(info.sign_in, "cyan", prose.file))
+        again = f"once, within 15 minutes; later {program()} sign-in{options} prints another"
+        prose.hanging(" " * 11, 11, again, "dim")
     for label, text, style in rows:
         prose.hanging(paint(f"{label:<11}", "dim", prose.file), 11, text, style)
     prose.line()

@@ -1,6 +1,6 @@
 """`AsyncPorch`: what a program can ask of a Porch server."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -11,6 +11,8 @@ from porch.client.stream import RunStream
 from porch.contract.frames import START, Cursor
 
 API = "/api/v1"
+# Where a message goes unless told otherwise; no id looks like it.
+HEAD = "head"
 Json = dict[str, Any]
 
 
@@ -28,6 +30,7 @@ class AsyncPorch:
         self.agents = Agents(self.connection)
         self.conversations = Conversations(self.connection)
         self.tokens = Tokens(self.connection)
+        self.sign_in_links = SignInLinks(self.connection)
 
     async def me(self) -> Json:
         """Who the token stands for, with workspaces and scopes."""
@@ -43,10 +46,18 @@ class AsyncPorch:
         """A run's state."""
         return await self.connection.send("GET", f"{API}/runs/{quote(run, safe='')}")
 
-    def run(self, conversation: str, message: str | list[Json]) -> RunStream:
-        """Say something and follow the answer. However often it is sent, the message counts once."""
-        path = f"{API}/conversations/{quote(conversation, safe='')}/runs"
-        return RunStream(self.connection, start=(path, {"input": message}))
+    def run(self, conversation: str, message: str | list[Json], *, parent: str | None = HEAD) -> RunStream:
+        """Say something and follow the answer. However often it is sent, the message counts once.
+
+        It follows the conversation's head, or `parent`, another of its messages (None: its start).
+        """
+        body: Json = {"input": message} if parent == HEAD else {"input": message, "parent": parent}
+        return RunStream(self.connection, start=(_of(conversation, "runs"), body))
+
+    def regenerate(self, conversation: str, message: str) -> RunStream:
+        """Have a message answered anew, beside the answer that is there, and follow that; named by either."""
+        path = _of(conversation, "messages", message, "regenerate")
+        return RunStream(self.connection, start=(path, {}))
 
     def stream(self, run: str, after: Cursor = START) -> RunStream:
         """Follow a run from its start, or from after a place in it."""
@@ -112,18 +123,49 @@ class Conversations:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def create(self, workspace: str, agent: str) -> Json:
-        """A new conversation; its `id` is what `AsyncPorch.run` wants."""
-        return await self._connection.send("POST", _in(workspace, "agents", agent, "conversations"))
+    async def create(self, workspace: str, agent: str, *, draft: bool = False) -> Json:
+        """A new conversation; its `id` is what `AsyncPorch.run` wants. With `draft` the agent's draft answers."""
+        path = _in(workspace, "agents", agent, "conversations")
+        return await self._connection.send("POST", path, body={"draft": True} if draft else None)
+
+    def find(self, words: str = "", agent: str | None = None) -> AsyncIterator[Json]:
+        """One's own, the last active first; with words, those that hold them, and a `snippet` of each."""
+        query = {"q": words or None, "agent": agent}
+        return _pages(self._connection, f"{API}/conversations", query)
 
     async def get(self, conversation: str) -> Json:
         """One conversation."""
-        return await self._connection.send("GET", f"{API}/conversations/{quote(conversation, safe='')}")
+        return await self._connection.send("GET", _of(conversation))
 
     def messages(self, conversation: str) -> AsyncIterator[Json]:
-        """What was said in it."""
-        path = f"{API}/conversations/{quote(conversation, safe='')}/messages"
-        return _pages(self._connection, path)
+        """What was said in it, in all its branches."""
+        return _pages(self._connection, _of(conversation, "messages"))
+
+    async def update(self, conversation: str, *, title: str | None = None, head: str | None = None) -> Json:
+        """Rename it, or make another message the end of the branch that goes on."""
+        given = {"title": title, "head": head}
+        body = {key: value for key, value in given.items() if value is not None}
+        return await self._connection.send("PATCH", _of(conversation), body=body)
+
+    async def delete(self, conversation: str) -> None:
+        """Take it away; `restore` brings it back within ten minutes."""
+        await self._connection.send("DELETE", _of(conversation))
+
+    async def restore(self, conversation: str) -> Json:
+        """Bring back what was just deleted."""
+        return await self._connection.send("POST", _of(conversation, "restore"))
+
+    async def share(self, conversation: str) -> Json:
+        """A link to it as it stands; `url`, a path of the server, is shown this once."""
+        return await self._connection.send("POST", _of(conversation, "shares"))
+
+    def shares(self, conversation: str) -> AsyncIterator[Json]:
+        """Its links that are not revoked."""
+        return _pages(self._connection, _of(conversation, "shares"))
+
+    async def revoke(self, conversation: str, share: str) -> None:
+        """Close a link at once."""
+        await self._connection.send("DELETE", _of(conversation, "shares", share))
 
 
 class Tokens:
@@ -148,14 +190,31 @@ class Tokens:
         await self._connection.send("DELETE", _in(workspace, "tokens", token))
 
 
+class SignInLinks:
+    """Links that sign a browser in, once."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def create(self) -> Json:
+        """A fresh one for the token's user: `url` and `expires_at`. `url` is null when the answer was lost once."""
+        return await self._connection.send("POST", f"{API}/sign-in-links")
+
+
 def _in(workspace: str, *path: str) -> str:
     return "/".join([f"{API}/workspaces", *(quote(part, safe="") for part in (workspace, *path))])
 
 
-async def _pages(connection: Connection, path: str) -> AsyncIterator[Json]:
+def _of(conversation: str, *path: str) -> str:
+    return "/".join([f"{API}/conversations", *(quote(part, safe="") for part in (conversation, *path))])
+
+
+async def _pages(
+    connection: Connection, path: str, query: Mapping[str, str | None] | None = None
+) -> AsyncIterator[Json]:
     cursor: str | None = None
     while True:
-        page = await connection.send("GET", path, query={"cursor": cursor})
+        page = await connection.send("GET", path, query={**(query or {}), "cursor": cursor})
         for item in page["items"]:
             yield item
         cursor = page.get("next_cursor")

@@ -10,6 +10,7 @@ from porch.contract.ids import format_id
 Verb = Literal["read", "write", "run", "admin"]
 Role = Literal["owner", "admin", "editor", "runner", "viewer"]
 Kind = Literal["user", "guest", "agent"]
+Via = Literal["token", "session"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class Scope:
 class Principal:
     """An authenticated caller within one workspace.
 
-    `scopes` is what its credential allows there; `credential` is the id of the token or session used.
+    `scopes` is what its credential allows there; `credential` is the id of the token or session used, `via` says
+    which of the two it is.
     """
 
     kind: Kind
@@ -39,6 +41,7 @@ class Principal:
     scopes: frozenset[str]
     credential: UUID
     name: str = ""
+    via: Via = "token"
 
     @property
     def label(self) -> str:

@@ -14,7 +14,9 @@ from porch.http.auth import Requires, public
 from porch.http.body import MAX_BODY_BYTES, BodyLimit
 from porch.http.door import Door
 from porch.http.hosts import HostCheck
+from porch.http.pages import add_page_handlers
 from porch.http.problem import add_problem_handlers
+from porch.http.rendering import StaticUrl, plain_static
 from porch.http.routing import check_declared
 
 DESCRIPTION = (
@@ -29,11 +31,13 @@ def create_app(
     *,
     hosts: Iterable[str] = (),
     max_body_bytes: int = MAX_BODY_BYTES,
+    static: StaticUrl = plain_static,
 ) -> FastAPI:
     """An app with the routes of these routers, tried in that order.
 
     Set `app.state.database` and `app.state.authenticate` before it serves. `hosts` are the names it answers to
-    besides the local ones. Raises SetupError when a route declares no authorisation.
+    besides the local ones; `static` gives pages the URLs of their files. Raises SetupError when a route
+    declares no authorisation.
     """
     app = FastAPI(
         title="Porch",
@@ -46,7 +50,9 @@ def create_app(
             Middleware(BodyLimit, max_bytes=max_body_bytes),
         ],
     )
+    app.state.static = static
     add_problem_handlers(app)
+    add_page_handlers(app)
     for router in (*routers, _documents):
         # Not include_router, whose routes are matched slowly; ours carry their prefixes themselves.
         app.router.routes.extend(router.routes)

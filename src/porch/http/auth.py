@@ -9,7 +9,10 @@ from fastapi.security.base import SecurityBase
 from porch.contract.errors import Forbidden, NotFound, Unauthenticated
 from porch.contract.ids import format_id
 from porch.contract.principal import STRONGER, Principal, Verb
+from porch.http.cookies import session_secret
+from porch.http.forgery import check_forgery
 from porch.http.state import authenticate
+from porch.identity.sessions import csrf_token
 
 HOW_TO = "Send the header 'Authorization: Bearer porch_pat_…'; the operator's token is in credentials.json."
 
@@ -22,7 +25,7 @@ class Requires(SecurityBase):
 
     def __init__(self, scope: str | None, on: Literal["object"] | None = None) -> None:
         verb, _, kind = (scope or "read:any").partition(":")
-        if verb not in get_args(Verb) or not kind.isidentifier():
+        if verb not in get_args(Verb) or not (kind.isidentifier() or kind == "*"):
             raise ValueError(f"a scope is verb:kind, not {scope!r}")
         self.scope = scope
         self.verb: Verb = cast("Verb", verb)
@@ -36,12 +39,21 @@ class Requires(SecurityBase):
         self._narrowed = tuple(f"{verb}:{named}:" for verb in held for named in (kind, "*"))
 
     async def __call__(self, request: Request) -> Principal:
-        client = request.client
-        principal = await authenticate(request)(bearer_token(request), client.host if client else None)
+        principal = await self._authenticate(request)
+        # What request.state reads, without building it for the many requests that never look.
+        request.scope.setdefault("state", {})["principal"] = principal
         check_workspace(principal, request.path_params.get("ws"))
         if self.scope and not principal.allows(self.verb, self.kind) and not self._has_narrowed(principal):
             raise Forbidden(f"This credential lacks the scope {self.scope!r}; use a token that has it.")
         return principal
+
+    async def _authenticate(self, request: Request) -> Principal:
+        client = request.client
+        address = client.host if client else None
+        sent = request.headers.get("authorization")
+        if not sent and (secret := await session_secret(request)):
+            return await authenticate_session(request, secret, address)
+        return await authenticate(request)(bearer_token(sent), address)
 
     def _has_narrowed(self, principal: Principal) -> bool:
         return self.on_object and any(scope.startswith(self._narrowed) for scope in principal.scopes)
@@ -57,6 +69,7 @@ class Public:
 def requires(scope: str | None = None, *, on: Literal["object"] | None = None) -> Any:
     """The principal of a request, which must hold `verb:kind`. For `Annotated[Principal, requires(…)]`.
 
+    It comes from a bearer token, or else from a session's cookie, whose requests need a CSRF token besides.
     Without a scope any credential will do. With `on="object"` a credential narrowed to single objects
     (`verb:kind:id`) passes too; the service then checks the object it has loaded.
     """
@@ -68,9 +81,20 @@ def public() -> Any:
     return Depends(_PUBLIC)
 
 
-def bearer_token(request: Request) -> str:
-    """The token of the Authorization header. Raises Unauthenticated."""
-    sent = request.headers.get("authorization")
+async def authenticate_session(request: Request, secret: str, address: str | None) -> Principal:
+    """Who a session stands for, once it is sure that one of our own pages asks.
+
+    Leaves the session's CSRF token in `request.state.csrf`. Raises Unauthenticated, ForgedRequest.
+    """
+    principal = await authenticate(request).session(secret, address)
+    token = csrf_token(secret)
+    await check_forgery(request, token)
+    request.state.csrf = token
+    return principal
+
+
+def bearer_token(sent: str | None) -> str:
+    """The token in an Authorization header. Raises Unauthenticated."""
     if not sent:
         raise Unauthenticated(f"This needs a credential and none was sent. {HOW_TO}")
     scheme, _, token = sent.partition(" ")

@@ -3,10 +3,12 @@
 import logging
 from collections.abc import Awaitable
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from porch.contract.errors import PorchError
+from porch.http.pages import error_page, wants_page
 from porch.http.problem import problem_of, unexpected
 from porch.http.request_id import HEADER, choose_request_id, current_request_id
 
@@ -59,10 +61,20 @@ class Door:
                 log.exception("Request %s failed: %s %s", request_id, scope["method"], scope["path"])
             if started:
                 raise
-            answer = problem_of(error) if expected else unexpected()
+            answer = await _answer(scope, error)
             await answer(scope, receive, send_marked)
         finally:
             current_request_id.reset(marked)
+
+
+async def _answer(scope: Scope, error: Exception) -> Response:
+    """A page for those who ask for one, else a problem; a problem too when the page itself is what failed."""
+    if wants_page(scope) and "app" in scope:
+        try:
+            return await error_page(Request(scope), error)
+        except Exception:
+            log.exception("The page that explains a failure failed")
+    return problem_of(error) if isinstance(error, PorchError) else unexpected()
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes | None:

@@ -109,14 +109,15 @@ def add_problem_handlers(app: FastAPI) -> None:
     """Makes the app answer problems. What no handler here foresees is answered by the `Door`."""
     app.add_exception_handler(PorchError, _porch_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_exception)
+    app.add_exception_handler(HTTPException, http_problem)
 
 
 async def _porch_error(_request: Request, error: Exception) -> Response:
     return problem_of(cast("PorchError", error))
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
+async def http_problem(request: Request, error: Exception) -> Response:
+    """The answer where routing itself found nothing to call."""
     raised = cast("HTTPException", error)
     # FastAPI turns whatever reading a body raises into its own 400.
     if isinstance(raised.__cause__, PorchError):
@@ -134,14 +135,19 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 
 
 async def _validation_error(_request: Request, error: Exception) -> Response:
-    errors = [_described(item) for item in cast("RequestValidationError", error).errors()]
+    return problem_of(validation_error(cast("RequestValidationError", error)))
+
+
+def validation_error(error: RequestValidationError) -> InvalidInput:
+    """What FastAPI found wrong with a request, as an error of ours."""
+    errors = [_described(item) for item in error.errors()]
     first = errors[0]
     place = first.get("parameter") or first.get("pointer") or "the body"
     more = f" ({len(errors) - 1} more in errors.)" if len(errors) > 1 else ""
     sentence = (
         f"{place!r} cannot be used: {first['detail']}." if place != "the body" else first["detail"] + "."
     )
-    return problem(422, InvalidInput.code, sentence + more, errors=errors)
+    return InvalidInput(sentence + more, errors=errors)
 
 
 def _described(item: dict[str, Any]) -> dict[str, str]:

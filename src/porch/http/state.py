@@ -9,14 +9,18 @@ from porch.storage.database import Database
 
 
 class Authenticate(Protocol):
-    """How an application tells who a token stands for."""
+    """How an application tells who a credential stands for."""
 
     async def __call__(self, token: str, address: str | None = None) -> Principal:
         """From a bearer token and the caller's address to the principal. Raises Unauthenticated."""
         ...
 
+    async def session(self, secret: str, address: str | None = None) -> Principal:
+        """From a session's secret and the caller's address to the principal. Raises Unauthenticated."""
+        ...
+
     def forget(self) -> None:
-        """Remember nothing of tokens seen before: one was revoked."""
+        """Remember nothing of credentials seen before: one was revoked."""
         ...
 
 
@@ -26,5 +30,11 @@ def database(request: HTTPConnection) -> Database:
 
 
 def authenticate(request: HTTPConnection) -> Authenticate:
-    """How this application tells who a token stands for."""
+    """How this application tells who a credential stands for."""
     return cast("Authenticate", request.app.state.authenticate)
+
+
+def public_url(request: HTTPConnection) -> str:
+    """The address that people open in their browsers, without a slash at its end."""
+    known: str | None = getattr(request.app.state, "url", None)
+    return known or str(request.base_url).rstrip("/")

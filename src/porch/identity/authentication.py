@@ -1,4 +1,4 @@
-"""From a token's text to the principal it stands for."""
+"""From a token's text, or a session's secret, to the principal it stands for."""
 
 import asyncio
 import logging
@@ -9,8 +9,9 @@ from uuid import UUID
 
 from porch.contract.errors import PorchError, Unauthenticated
 from porch.contract.principal import Principal, Role
-from porch.identity import store
-from porch.identity.policy import effective
+from porch.identity import session_store, store
+from porch.identity.policy import FULL, effective
+from porch.identity.sessions import IDLE_LIFETIME
 from porch.identity.tokens import digest, is_well_formed
 from porch.storage.connection import Record
 from porch.storage.database import Database
@@ -28,10 +29,11 @@ async def authenticate(database: Database, token: str) -> Principal:
 
 
 class Authenticator:
-    """`authenticate` for a server: it also notes when and from where a token was used, behind the answer.
+    """`authenticate` for a server, and the same for sessions: it also notes when and from where a credential was
+    used, behind the answer.
 
-    Who a token stands for is remembered for a second, so that a burst of requests asks the database once. What is
-    revoked here is forgotten at once; what another process revokes, within that second.
+    Who it stands for is remembered for a second, so that a burst of requests asks the database once. What is
+    revoked or ended here is forgotten at once; what another process ends, within that second.
     An instance is what `app.state.authenticate` wants. Close it before its database.
     """
 
@@ -39,6 +41,8 @@ class Authenticator:
         self.database = database
         self._touching: dict[UUID, asyncio.Task[None]] = {}
         self._kept: dict[bytes, tuple[float, Principal]] = {}
+        # Apart: a session's secret sent as a token must find nothing, since a token needs no CSRF token.
+        self._kept_sessions: dict[bytes, tuple[float, Principal]] = {}
 
     async def __call__(self, token: str, address: str | None = None) -> Principal:
         asked, key = time.monotonic(), digest(token)
@@ -46,39 +50,68 @@ class Authenticator:
             return kept[1]
         row = await _find(self.database, token)
         principal = _principal(row)
-        self._keep(key, asked, principal, row["expires_at"])
-        used: datetime | None = row["last_used_at"]
-        if used is None or datetime.now(UTC) - used > TOUCH_AFTER:
+        _keep(self._kept, key, asked, principal, row["expires_at"])
+        if _is_due(row["last_used_at"]):
+            self._touch(principal, address)
+        return principal
+
+    async def session(self, secret: str, address: str | None = None) -> Principal:
+        """Who a session stands for, by the secret that its browser keeps. Raises Unauthenticated."""
+        asked, key = time.monotonic(), digest(secret)
+        if (kept := self._kept_sessions.get(key)) and kept[0] > asked:
+            return kept[1]
+        row = await _find_session(self.database, secret)
+        principal = _principal_of_session(row)
+        _keep(self._kept_sessions, key, asked, principal, row["expires_at"])
+        if _is_due(row["last_used_at"]):
             self._touch(principal, address)
         return principal
 
     def forget(self) -> None:
-        """Ask the database again for every token: something about them has changed."""
+        """Ask the database again for every credential: something about them has changed."""
         self._kept.clear()
-
-    def _keep(self, key: bytes, asked: float, principal: Principal, expires: datetime | None) -> None:
-        if len(self._kept) >= MAX_KEPT:
-            self._kept.clear()
-        left = (expires - datetime.now(UTC)).total_seconds() if expires else KEEP_SECONDS
-        self._kept[key] = (asked + min(left, KEEP_SECONDS), principal)
+        self._kept_sessions.clear()
 
     async def close(self) -> None:
         """Waits for the notes under way."""
         await asyncio.gather(*self._touching.values(), return_exceptions=True)
 
     def _touch(self, principal: Principal, address: str | None) -> None:
-        token = principal.credential
-        if token not in self._touching:
+        credential = principal.credential
+        if credential not in self._touching:
             task = asyncio.create_task(self._note_use(principal, address))
-            self._touching[token] = task
-            task.add_done_callback(lambda _: self._touching.pop(token, None))
+            self._touching[credential] = task
+            task.add_done_callback(lambda _: self._touching.pop(credential, None))
 
     async def _note_use(self, principal: Principal, address: str | None) -> None:
         try:
+            if principal.via == "session":
+                async with self.database.system() as connection:
+                    await session_store.touch_session(
+                        connection, principal.credential, IDLE_LIFETIME, address
+                    )
+                return
             async with self.database.tenant(principal.workspace) as connection:
                 await store.touch_token(connection, principal.workspace, principal.credential, address)
         except PorchError as error:
-            log.warning("The last use of a token was not noted: %s", error)
+            log.warning("The last use of a %s was not noted: %s", principal.via, error)
+
+
+def _keep(
+    kept: dict[bytes, tuple[float, Principal]],
+    key: bytes,
+    asked: float,
+    principal: Principal,
+    expires: datetime | None,
+) -> None:
+    if len(kept) >= MAX_KEPT:
+        kept.clear()
+    left = (expires - datetime.now(UTC)).total_seconds() if expires else KEEP_SECONDS
+    kept[key] = (asked + min(left, KEEP_SECONDS), principal)
+
+
+def _is_due(used: datetime | None) -> bool:
+    return used is None or datetime.now(UTC) - used > TOUCH_AFTER
 
 
 async def _find(database: Database, token: str) -> Record:
@@ -107,4 +140,32 @@ def _principal(row: Record) -> Principal:
         scopes=effective(frozenset(row["scopes"]), role),
         credential=row["token_id"],
         name=row["user_name"],
+    )
+
+
+async def _find_session(database: Database, secret: str) -> Record:
+    row = None
+    if is_well_formed(secret, "ses"):
+        async with database.system() as connection:
+            row = await session_store.find_session(connection, digest(secret))
+    if row is None:
+        raise Unauthenticated(
+            "You are not signed in any more: this session has ended. Run porch sign-in where Porch runs, and "
+            "open the link that it prints."
+        )
+    return row
+
+
+def _principal_of_session(row: Record) -> Principal:
+    role = cast("Role", row["role"])
+    return Principal(
+        kind="user",
+        id=row["user_id"],
+        workspace=row["workspace_id"],
+        workspace_handle=row["handle"],
+        role=role,
+        scopes=effective(FULL, role),
+        credential=row["session_id"],
+        name=row["user_name"],
+        via="session",
     )

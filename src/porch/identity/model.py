@@ -1,6 +1,7 @@
-"""What identity knows: workspaces, tokens, and the operator's way in."""
+"""What identity knows: workspaces, tokens, sessions, and the operator's way in."""
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -28,6 +29,35 @@ class Token(Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None
     last_used_at: datetime | None
     last_used_from: str | None
+
+
+class Session(Struct, frozen=True, kw_only=True):
+    """A signed-in browser. Its secret is kept nowhere but there."""
+
+    id: UUID
+    created_at: datetime
+    expires_at: datetime
+    last_used_at: datetime | None
+    last_used_from: str | None
+    user_agent: str | None
+
+
+class SignInLink(Struct, frozen=True, kw_only=True):
+    """A sign-in link as it stands, and whom it signs in."""
+
+    user_id: UUID
+    user_name: str
+    state: Literal["open", "used", "expired"]
+
+
+class NewLink(Struct, frozen=True, kw_only=True):
+    """A sign-in link just made; the URL is shown this once."""
+
+    url: str
+    expires_at: datetime
+
+    def __repr__(self) -> str:
+        return f"NewLink(expires_at={self.expires_at.isoformat()})"
 
 
 class Operator(Struct, frozen=True, kw_only=True):

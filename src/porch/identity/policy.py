@@ -16,6 +16,7 @@ KINDS: dict[str, str] = {
     "tokens": "personal access tokens; admin reaches those of others",
     "agents": "definitions and versions; run talks to them",
     "conversations": "conversations, their messages and runs; admin reaches those of others",
+    "models": "which models there are; admin reaches their providers' keys",
 }
 
 ROLES: dict[Role, frozenset[str]] = {
@@ -28,6 +29,7 @@ ROLES: dict[Role, frozenset[str]] = {
             "write:agents",
             "run:agents",
             "write:conversations",
+            "read:models",
         }
     ),
     "runner": frozenset(
@@ -37,6 +39,7 @@ ROLES: dict[Role, frozenset[str]] = {
             "read:agents",
             "run:agents",
             "write:conversations",
+            "read:models",
         }
     ),
     "viewer": frozenset(
@@ -45,6 +48,7 @@ ROLES: dict[Role, frozenset[str]] = {
             "write:tokens",
             "read:agents",
             "read:conversations",
+            "read:models",
         }
     ),
 }

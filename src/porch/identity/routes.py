@@ -1,4 +1,4 @@
-"""`/api/v1/me`, workspaces and tokens."""
+"""`/api/v1/me`, workspaces, tokens and sign-in links."""
 
 from datetime import datetime, timedelta
 from typing import Annotated
@@ -15,8 +15,8 @@ from porch.http.idempotency import IDEMPOTENT, once
 from porch.http.pagination import Page, Paging, cut, encode_cursor
 from porch.http.routing import api_router
 from porch.http.state import authenticate as authenticator
-from porch.http.state import database
-from porch.identity import service
+from porch.http.state import database, public_url
+from porch.identity import service, sessions
 from porch.identity.model import Token, Workspace
 from porch.identity.tokens import MintedToken
 
@@ -51,7 +51,7 @@ class MeBody(BaseModel):
     scopes: list[str] = Field(
         examples=[["admin:*"]], description="What this credential may do, role included."
     )
-    credential: str = Field(examples=[TOKEN_ID])
+    credential: str = Field(examples=[TOKEN_ID], description="The token or session used.")
 
 
 class WorkspaceBody(BaseModel):
@@ -114,6 +114,16 @@ class NewTokenBody(TokenBody):
     )
 
 
+class SignInLinkBody(BaseModel):
+    """A link that signs a browser in, once."""
+
+    url: str | None = Field(
+        examples=["http://localhost:8642/sign-in/4kQx9ZbT0pWmN2vR7sLdYc"],
+        description="Shown this once; null when an Idempotency-Key replays the answer.",
+    )
+    expires_at: datetime
+
+
 @router.get("/me", operation_id="getMe", summary="Who am I")
 async def get_me(principal: Annotated[Principal, requires()]) -> MeBody:
     """The user, the workspaces and the scopes behind the credential in use."""
@@ -124,7 +134,7 @@ async def get_me(principal: Annotated[Principal, requires()]) -> MeBody:
         user=UserBody(id=format_id("usr", principal.id), kind=principal.kind, name=principal.name),
         workspaces=[workspace],
         scopes=sorted(principal.scopes),
-        credential=format_id("tok", principal.credential),
+        credential=format_id("ses" if principal.via == "session" else "tok", principal.credential),
     )
 
 
@@ -175,7 +185,7 @@ async def create_token(
         )
         return _created(token, minted)
 
-    return await once(request, principal, write, kept=_without_secret)
+    return await once(request, principal, write, kept=lambda made: _without(made, "token"))
 
 
 @router.get("/workspaces/{ws}/tokens", operation_id="listTokens", summary="List tokens")
@@ -215,6 +225,27 @@ async def revoke_token(
     authenticator(request).forget()
 
 
+@router.post(
+    "/sign-in-links",
+    status_code=201,
+    response_model=SignInLinkBody,
+    operation_id="createSignInLink",
+    summary="Make a sign-in link",
+    openapi_extra=IDEMPOTENT,
+)
+async def create_sign_in_link(
+    request: Request, principal: Annotated[Principal, requires("admin:*")]
+) -> Response:
+    """Makes a link that signs a browser in as you, once and within 15 minutes. A token alone may ask."""
+
+    async def write() -> Response:
+        link = await sessions.create_link(principal, database(request), public_url(request))
+        body = SignInLinkBody(url=link.url, expires_at=link.expires_at)
+        return Response(body.model_dump_json(), 201, media_type="application/json")
+
+    return await once(request, principal, write, kept=lambda made: _without(made, "url"))
+
+
 def _workspace(workspace: Workspace) -> WorkspaceBody:
     return WorkspaceBody(
         id=format_id("ws", workspace.id),
@@ -244,8 +275,8 @@ def _created(token: Token, minted: MintedToken) -> Response:
     return Response(body.model_dump_json(), 201, media_type="application/json")
 
 
-def _without_secret(response: Response) -> bytes:
-    return msgspec.json.encode({**msgspec.json.decode(bytes(response.body)), "token": None})
+def _without(response: Response, secret: str) -> bytes:
+    return msgspec.json.encode({**msgspec.json.decode(bytes(response.body)), secret: None})
 
 
 def _seconds(number: int) -> timedelta:

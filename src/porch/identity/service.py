@@ -44,7 +44,7 @@ async def create_token(
     scopes: Sequence[str],
     lifetime: timedelta | None = None,
 ) -> tuple[Token, MintedToken]:
-    """A token for the principal itself, with no more scopes and no longer a life than the credential used.
+    """A token for the principal itself, with no more scopes and no longer a life than the token used.
 
     `lifetime` is 90 days unless given, and a year at most. Raises InvalidInput, Forbidden.
     """
@@ -70,7 +70,7 @@ async def create_token(
             principal.workspace,
             minted,
             user=principal.id,
-            parent=principal.credential,
+            parent=principal.credential if principal.via == "token" else None,
             name=name,
             scopes=granted,
             lifetime=lifetime or min(DEFAULT_LIFETIME, remaining or DEFAULT_LIFETIME),
@@ -120,7 +120,9 @@ async def _reach(connection: Connection, principal: Principal, token: str) -> To
 
 
 async def _remaining(connection: Connection, principal: Principal) -> timedelta | None:
-    """How long the credential in use has left, None for ever."""
+    """How long the token in use has left, None for ever and for a signed-in person."""
+    if principal.via != "token":
+        return None
     used = await store.read_token(connection, principal.workspace, principal.credential)
     if used is None or used.expires_at is None:
         return None

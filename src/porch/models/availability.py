@@ -45,8 +45,11 @@ def look_at_bundled(state: str) -> Availability:
     return Availability("local", "Bundled", ready, note, [f"local:{BUNDLED}"] if ready else [])
 
 
-def look_at_openai(environ: Mapping[str, str]) -> Availability:
-    """OpenAI or a compatible server, by the variables that are set."""
+def look_at_openai(environ: Mapping[str, str], kept: str | None = None) -> Availability:
+    """OpenAI or a compatible server, by the variables that are set.
+
+    `kept` is the end of a key that Porch itself keeps, which the variable then holds.
+    """
     try:
         key = read_key(environ, "OPENAI_API_KEY")
         url = read_url(environ, "OPENAI_BASE_URL", None)
@@ -56,8 +59,12 @@ def look_at_openai(environ: Mapping[str, str]) -> Availability:
         note = "no key; set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server"
         return Availability("openai", "OpenAI", False, note, [])
     found = "key found in OPENAI_API_KEY" if key else "without a key"
+    if kept is not None:
+        found = f"key kept by Porch, ending in {kept}" if kept else "key kept by Porch"
     note = f"{found}, at {show_url(url)}" if url else found
-    return Availability("openai", "OpenAI", True, note, [], "OPENAI_API_KEY" if key else None)
+    return Availability(
+        "openai", "OpenAI", True, note, [], "OPENAI_API_KEY" if key and kept is None else None
+    )
 
 
 async def look_at_ollama(egress: Egress, environ: Mapping[str, str], seconds: float) -> Availability:

@@ -1,5 +1,6 @@
 """From a model's name to the provider that answers for it."""
 
+import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from porch.contract.definition import ModelSettings
-from porch.contract.errors import InvalidInput, ModelError, PorchError
+from porch.contract.errors import InvalidInput, ModelError, PorchError, Unavailable
 from porch.contract.messages import TextPart
 from porch.egress import Egress
 from porch.models.addresses import ModelNotConfigured, ollama_url, read_key, read_url
@@ -23,6 +24,7 @@ from porch.models.availability import (
     look_at_scripted,
 )
 from porch.models.catalogue import ModelCard, find_card
+from porch.models.keys import ModelKeys
 from porch.providers.assembly import Assembly
 from porch.providers.chat_completions import ChatCompletions, Quirks
 from porch.providers.endpoint import Endpoint, fixed
@@ -77,11 +79,20 @@ class Probe:
 class Models:
     """The models of this installation.
 
-    `environ` holds keys and addresses under their usual names; it is read here and nowhere else.
+    `environ` holds keys and addresses under their usual names; it is read here and nowhere else. `keys` are
+    those that people gave to Porch itself, which come first.
     """
 
-    def __init__(self, environ: Mapping[str, str], egress: Egress, local: LocalModel | None = None) -> None:
-        self._environ = environ
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        egress: Egress,
+        local: LocalModel | None = None,
+        keys: ModelKeys | None = None,
+    ) -> None:
+        self._environ = keys.over(environ) if keys else environ
+        self._keys = keys
+        self._changing = asyncio.Lock()
         self._egress = egress
         self._local = local
         self._makers: dict[str, Callable[[str], Provider]] = {
@@ -121,11 +132,25 @@ class Models:
         """Every provider with what was found for it. Waits for Ollama no longer than `seconds`."""
         return [
             look_at_bundled(self._local.state if self._local is not None else "off"),
-            look_at_openai(self._environ),
+            look_at_openai(self._environ, self.key_ending("openai")),
             await look_at_ollama(self._egress, self._environ, seconds),
             *(look_at_later(self._environ, name) for name in LATER),
             look_at_scripted(),
         ]
+
+    def key_ending(self, provider: str) -> str | None:
+        """The last characters of the key that Porch itself keeps for a provider, None where it keeps none."""
+        return self._keys.ending(provider) if self._keys else None
+
+    async def keep_key(self, provider: str, key: str) -> None:
+        """Keep a key, for the next model call on. Raises InvalidInput, NotFound, SetupError."""
+        keys = self._own_keys()
+        await self._change(provider, lambda: keys.put(provider, key))
+
+    async def forget_key(self, provider: str) -> None:
+        """Forget a kept key; one in the environment holds again. Raises NotFound, SetupError."""
+        keys = self._own_keys()
+        await self._change(provider, lambda: keys.remove(provider))
 
     async def probe(self, name: str) -> Probe:
         """Ask a model for a word and wait for its first event. Raises as `resolve` does, and ModelError."""
@@ -143,6 +168,17 @@ class Models:
             async for _ in events:
                 break
         return Probe(model=outcome.model or resolved.model, seconds=time.perf_counter() - started)
+
+    def _own_keys(self) -> ModelKeys:
+        if self._keys is None:
+            raise Unavailable("This process keeps no keys. Set them in its environment.")
+        return self._keys
+
+    async def _change(self, provider: str, change: Callable[[], None]) -> None:
+        async with self._changing:
+            await asyncio.to_thread(change)
+        # The next call finds the key; calls that are under way keep the provider they have.
+        self._providers.pop(provider, None)
 
     def _unknown(self, name: str, provider: str, model: str) -> InvalidInput:
         if provider in LATER and model:
@@ -164,15 +200,16 @@ class Models:
         key = read_key(self._environ, "OPENAI_API_KEY")
         url = read_url(self._environ, "OPENAI_BASE_URL", None)
         if key is None and url is None:
+            page = "add one on the Models page, or " if self._keys else ""
             raise ModelNotConfigured(
-                f'"openai:{model[:60]}" needs a key: set OPENAI_API_KEY, or set OPENAI_BASE_URL to a server '
+                f'"openai:{model[:60]}" needs a key: {page}set OPENAI_API_KEY, or set OPENAI_BASE_URL to a server '
                 "that needs none, and start Porch again."
             )
         endpoint = Endpoint(
             label="OpenAI" if url is None else "the OpenAI-compatible server",
             base_url=url or OPENAI_URL,
             key=key,
-            key_name="OPENAI_API_KEY",
+            key_name="OPENAI_API_KEY" if self.key_ending("openai") is None else "the Models page",
             url_name="OPENAI_BASE_URL",
         )
         # OpenAI's newer models refuse `max_tokens`; many servers of the family know nothing else.

@@ -16,7 +16,7 @@ from porch.contract.ids import format_id
 from porch.runs import store
 from porch.runs.lease import Lease, LeaseLost
 from porch.runs.live import LiveRun
-from porch.runs.store import Claimed, TakenOver
+from porch.runs.store import Claimed, Place, TakenOver
 from porch.runs.transcript import Transcript
 from porch.runs.turn import Turn
 from porch.storage.database import Database
@@ -139,7 +139,9 @@ class Recovery:
             live.cancel(found.cancel_by)
 
     async def _read(self, claimed: Claimed, found: TakenOver) -> Turn:
-        loaded = await store.load_turn(self._database, claimed.workspace, found.conversation)
+        # The branch of the run itself: the conversation's head may stand elsewhere.
+        place = Place("answer", found.input_message)
+        loaded = await store.load_turn(self._database, claimed.workspace, found.conversation, place)
         return Turn(
             workspace=claimed.workspace,
             run=claimed.run,

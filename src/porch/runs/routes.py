@@ -1,5 +1,6 @@
 """Runs over HTTP: start, look, follow, cancel."""
 
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
@@ -18,8 +19,8 @@ from porch.contract.text import check_text
 from porch.http.auth import requires
 from porch.http.idempotency import IDEMPOTENT, claimed
 from porch.http.routing import api_router
-from porch.runs.service import RunKey, Runs
-from porch.runs.store import RunRecord
+from porch.runs.service import RunKey, Runs, Started
+from porch.runs.store import HEAD, Place, RunRecord
 
 MAX_MESSAGE_BYTES = 512 * 1024
 
@@ -41,6 +42,12 @@ class RunInput(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"input": "What time is it?"}]})
     input: str | list[TextInput] = Field(description="Text, or the message's parts.")
+    parent: str | None = Field(
+        default=None,
+        examples=["msg_0199f3a1c2d47e10a5b6c7d8e9f00112"],
+        description="The message that this one follows, which begins a branch; null for the conversation's "
+        "start. Without the key it follows the head.",
+    )
 
 
 class RunAccepted(BaseModel):
@@ -96,17 +103,31 @@ async def start_run(request: Request, principal: Runner, conversation: str, body
     committed before anything is answered; the run goes on when its readers leave.
     """
     runs = _runs(request)
-    parts = _parts(body)
+    parts, place = _parts(body), _place(body)
     where = parse_id("conv", conversation)
-    async with claimed(request, principal, fenced=True) as claim:
-        if claim is not None and claim.stored is not None:
-            run = parse_id("run", msgspec.json.decode(claim.stored.body)["run"])
-            return await _again(runs, principal, run, streams=_streams(request))
-        key = RunKey(claim.route, claim.key) if claim else None
-        started = await runs.start_run(principal, where, parts, key)
-    if _streams(request):
-        return runs.follow_new(principal, started)
-    return _accepted(started.run, where, started.message)
+    return await _answer(
+        request, principal, where, lambda key: runs.start_run(principal, where, parts, key, place)
+    )
+
+
+@router.post(
+    "/conversations/{conversation}/messages/{message}/regenerate",
+    operation_id="regenerateMessage",
+    status_code=202,
+    response_model=RunAccepted,
+    responses=STREAM,
+    openapi_extra=IDEMPOTENT,
+)
+async def regenerate_message(
+    request: Request, principal: Runner, conversation: str, message: str
+) -> Response:
+    """Answer once more, beside the answer that is there.
+
+    `message` is an answer, or the user's message itself. Streams or answers 202 as a new message does.
+    """
+    runs = _runs(request)
+    where, which = parse_id("conv", conversation), parse_id("msg", message)
+    return await _answer(request, principal, where, lambda key: runs.regenerate(principal, where, which, key))
 
 
 @router.get("/runs/{run}", operation_id="getRun")
@@ -161,6 +182,30 @@ def _parts(body: RunInput) -> list[Part]:
             errors=[{"pointer": "/input", "detail": "too long"}],
         )
     return [TextPart(text=check_text(text, "The message", MAX_MESSAGE_BYTES)) for text in texts]
+
+
+def _place(body: RunInput) -> Place:
+    if "parent" not in body.model_fields_set:
+        return HEAD
+    return Place("after", parse_id("msg", body.parent) if body.parent is not None else None)
+
+
+async def _answer(
+    request: Request,
+    principal: Principal,
+    conversation: UUID,
+    start: Callable[[RunKey | None], Awaitable[Started]],
+) -> Response:
+    """Starts a run once under the request's key, and answers its stream or its id."""
+    runs = _runs(request)
+    async with claimed(request, principal, fenced=True) as claim:
+        if claim is not None and claim.stored is not None:
+            run = parse_id("run", msgspec.json.decode(claim.stored.body)["run"])
+            return await _again(runs, principal, run, streams=_streams(request))
+        started = await start(RunKey(claim.route, claim.key) if claim else None)
+    if _streams(request):
+        return runs.follow_new(principal, started)
+    return _accepted(started.run, conversation, started.message)
 
 
 async def _again(runs: Runs, principal: Principal, run: UUID, *, streams: bool) -> Response:

@@ -6,12 +6,10 @@ import time
 from dataclasses import dataclass
 from uuid import UUID
 
-import msgspec
-
 from porch.contract.errors import Conflict, ConversationBusy, InProgress, NotFound, Unavailable
-from porch.contract.events import AnyEvent, ErrorInfo, RunStarted, StepStarted
-from porch.contract.frames import KEEP_ALIVE, START, Cursor, encode_frame
-from porch.contract.ids import format_id, new_uuid
+from porch.contract.events import AnyEvent, ErrorInfo
+from porch.contract.frames import KEEP_ALIVE, START, Cursor
+from porch.contract.ids import format_id
 from porch.contract.messages import Part
 from porch.contract.principal import Principal
 from porch.models.service import Models
@@ -24,7 +22,8 @@ from porch.runs.lease import Lease
 from porch.runs.live import LiveRun
 from porch.runs.reader import Reader
 from porch.runs.recovery import Recovery
-from porch.runs.store import ACTIVE, Claimed, Key, LoadedTurn, NewRun, Page, RunRecord
+from porch.runs.start import RunKey, new_run
+from porch.runs.store import ACTIVE, HEAD, Claimed, LoadedTurn, NewRun, Page, Place, RunRecord
 from porch.runs.stream import KEEP_ALIVE_SECONDS, EventStream
 from porch.runs.transcript import Transcript
 from porch.runs.turn import Turn
@@ -44,18 +43,6 @@ class Started:
     message: UUID
     frames: bytes
     cursor: Cursor
-
-
-@dataclass(frozen=True, slots=True)
-class RunKey:
-    """An idempotency key that the caller holds for a route."""
-
-    route: str
-    key: str
-
-    def bind(self, principal: Principal, run: UUID) -> Key:
-        """With the answer to keep: which run it was."""
-        return Key(principal.id, self.route, self.key, b'{"run":"%b"}' % format_id("run", run).encode())
 
 
 class Runs:
@@ -130,30 +117,57 @@ class Runs:
     # -- starting
 
     async def start_run(
-        self, principal: Principal, conversation: UUID, parts: list[Part], key: RunKey | None = None
+        self,
+        principal: Principal,
+        conversation: UUID,
+        parts: list[Part],
+        key: RunKey | None = None,
+        place: Place = HEAD,
     ) -> Started:
-        """Commit a message and its run together, and begin to answer.
+        """Commit a message and its run together, and begin to answer; a `place` of its own begins a branch.
 
         Raises NotFound, Conflict (`conversation_busy`) when a run is at work there, Unavailable while this
         process has no lease.
         """
+        return await self._start(principal, conversation, place, parts, key)
+
+    async def regenerate(
+        self, principal: Principal, conversation: UUID, message: UUID, key: RunKey | None = None
+    ) -> Started:
+        """Answer a user's message anew, named by itself or by an answer it has: the new one stands beside it.
+
+        Raises what `start_run` does.
+        """
+        return await self._start(principal, conversation, Place("answer", message), None, key)
+
+    async def _start(
+        self,
+        principal: Principal,
+        conversation: UUID,
+        place: Place,
+        parts: list[Part] | None,
+        key: RunKey | None,
+    ) -> Started:
         if not self.ready:
             raise Unavailable(
                 "The server cannot take messages just now: it has no lease yet. Try again in a moment."
             )
         for _ in range(START_ATTEMPTS):
-            turn = await store.load_turn(self._database, principal.workspace, conversation)
+            turn = await store.load_turn(self._database, principal.workspace, conversation, place)
             if turn is None or not _may_see(principal, turn.participant_kind, turn.participant):
                 raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
             principal.require("run", "agents", format_id("agt", turn.agent))
-            new, events = _new_run(principal, conversation, turn, parts, self._lease.process, key)
+            if turn.misplaced:
+                raise _misplaced(place)
+            new, events = new_run(principal, conversation, turn, place, parts, self._lease.process, key)
             # The model is asked while the message is being committed: its answer is what takes time, and
             # nothing of it is shown or written before.
-            live = self._begin(new, turn, parts, events) if turn.active_run is None else None
+            history = [StoredMessage("user", parts), *turn.history] if parts else turn.history
+            live = self._begin(new, turn, history, events) if turn.active_run is None else None
             outcome, active = await self._commit_start(new, live)
             if outcome == "started":
                 if live is None and new.run not in self._live:
-                    live = self._begin(new, turn, parts, events)
+                    live = self._begin(new, turn, history, events)
                 # Unless the run was taken for abandoned meanwhile: then a later epoch carries it already.
                 if live is not None and self._live.get(new.run) is live:
                     live.confirm()
@@ -188,7 +202,9 @@ class Runs:
             if live is not None and not started:
                 live.lose()
 
-    def _begin(self, new: NewRun, turn: LoadedTurn, parts: list[Part], events: list[AnyEvent]) -> LiveRun:
+    def _begin(
+        self, new: NewRun, turn: LoadedTurn, history: list[StoredMessage], events: list[AnyEvent]
+    ) -> LiveRun:
         """Ask the model; what it answers stays here until the run is confirmed."""
         live = LiveRun(new.workspace, new.run, 1, new.last_seq, self._lease, self._journal, confirmed=False)
         self._live[new.run] = live
@@ -198,7 +214,7 @@ class Runs:
                 workspace=new.workspace,
                 run=new.run,
                 definition=turn.definition,
-                history=[StoredMessage("user", parts), *turn.history],
+                history=history,
                 more=turn.more,
                 transcript=Transcript(events),
             ),
@@ -320,49 +336,15 @@ class Runs:
                     reader.push(KEEP_ALIVE)
 
 
-def _new_run(
-    principal: Principal,
-    conversation: UUID,
-    turn: LoadedTurn,
-    parts: list[Part],
-    process: UUID,
-    key: RunKey | None,
-) -> tuple[NewRun, list[AnyEvent]]:
-    run, message = new_uuid(), new_uuid()
-    events: list[AnyEvent] = [
-        RunStarted(
-            agent=f"@{principal.workspace_handle}/{turn.handle}",
-            version=turn.version,
-            workspace=principal.workspace_handle,
-            conversation=format_id("conv", conversation),
-            message=format_id("msg", message),
-        ),
-        StepStarted(step="s1", model=turn.definition.models[0]),
-    ]
-    now, name = time.time_ns(), format_id("run", run).encode()
-    frames = b"".join(encode_frame(event, name, 1, seq, now) for seq, event in enumerate(events, 1))
-    new = NewRun(
-        workspace=principal.workspace,
-        conversation=conversation,
-        head=turn.head,
-        message=message,
-        parts=msgspec.json.encode(parts),
-        run=run,
-        agent=turn.agent,
-        version=turn.version,
-        draft=turn.draft,
-        process=process,
-        last_seq=len(events),
-        frames=frames,
-        key=key and key.bind(principal, run),
-    )
-    return new, events
-
-
 def _may_see(principal: Principal, kind: str, participant: UUID) -> bool:
     if (principal.kind, principal.id) == (kind, participant):
         return True
     return principal.kind == "user" and principal.allows("admin", "conversations")
+
+
+def _misplaced(place: Place) -> NotFound:
+    name = format_id("msg", place.message) if place.message else "That message"
+    return NotFound(f"There is no message {name!r} in this conversation. Read its messages again, then send.")
 
 
 def _busy(active: UUID | None) -> ConversationBusy:

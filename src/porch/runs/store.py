@@ -23,10 +23,25 @@ _definition = msgspec.json.Decoder(Definition)
 
 
 @dataclass(frozen=True, slots=True)
-class LoadedTurn:
-    """A conversation as a new message finds it.
+class Place:
+    """Where in its conversation a run stands: behind the `head`, `after` a message (None: at the start), or at
+    the `answer` to one, which is the user's message itself or an answer it has already.
+    """
 
-    `version` is None for an agent that only has a draft; `active_run` is at work there just now.
+    how: Literal["head", "after", "answer"]
+    message: UUID | None = None
+
+
+HEAD = Place("head")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedTurn:
+    """A conversation as a new run finds it.
+
+    `version` is None for an agent that only has a draft, and for one whose draft is tried; `message` is the one
+    that `history` begins with, newest first; `misplaced` says that the place is none of this conversation's;
+    `active_run` is at work there just now.
     """
 
     agent: UUID
@@ -36,7 +51,8 @@ class LoadedTurn:
     definition: Definition
     participant_kind: str
     participant: UUID
-    head: UUID | None
+    message: UUID | None
+    misplaced: bool
     history: list[StoredMessage]
     more: bool
     active_run: UUID | None
@@ -44,13 +60,19 @@ class LoadedTurn:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """What `start_run` commits in one transaction."""
+    """What `start_run` commits in one transaction.
+
+    The message follows `parent`, which `at_head` must still be the conversation's last; without `parts` it is
+    there already. `title` is for a conversation that has none.
+    """
 
     workspace: UUID
     conversation: UUID
-    head: UUID | None
+    at_head: bool
+    parent: UUID | None
     message: UUID
-    parts: bytes
+    parts: bytes | None
+    title: str | None
     run: UUID
     agent: UUID
     version: int | None
@@ -96,13 +118,17 @@ class RunRecord:
     participant: UUID
 
 
-async def load_turn(database: Database, workspace: UUID, conversation: UUID) -> LoadedTurn | None:
-    """The conversation, its agent and the newest messages of its branch, in one round trip."""
+async def load_turn(
+    database: Database, workspace: UUID, conversation: UUID, place: Place = HEAD
+) -> LoadedTurn | None:
+    """The conversation, its agent and the newest messages of a branch, in one round trip."""
     async with database.system() as connection:
         row = await connection.fetchrow(
-            "SELECT * FROM porch.load_turn($1, $2, $3, $4)",
+            "SELECT * FROM porch.load_turn($1, $2, $3, $4, $5, $6)",
             workspace,
             conversation,
+            place.how,
+            place.message,
             MAX_MESSAGES,
             MAX_HISTORY_BYTES,
         )
@@ -117,7 +143,8 @@ async def load_turn(database: Database, workspace: UUID, conversation: UUID) -> 
         definition=_definition.decode(row["definition"]),
         participant_kind=row["participant_kind"],
         participant=row["participant_id"],
-        head=row["head"],
+        message=row["place"],
+        misplaced=row["misplaced"],
         history=[StoredMessage(role, _parts.decode(part)) for role, part in zip(roles, parts, strict=True)],
         more=bool(row["more"]),
         active_run=row["active_run"],
@@ -129,12 +156,14 @@ async def start_run(database: Database, new: NewRun) -> tuple[str, UUID | None]:
     key = new.key
     async with database.system() as connection:
         row = await connection.fetchrow(
-            "SELECT * FROM porch.start_run($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)",
+            "SELECT * FROM porch.start_run($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18)",
             new.workspace,
             new.conversation,
-            new.head,
+            new.at_head,
+            new.parent,
             new.message,
             new.parts,
+            new.title,
             new.run,
             new.agent,
             new.version,
@@ -159,7 +188,7 @@ async def fetch_run(database: Database, workspace: UUID, run: UUID) -> RunRecord
             SELECT r.*, a.handle, c.participant_kind, c.participant_id FROM porch.runs r
             JOIN porch.agents a ON a.workspace_id = r.workspace_id AND a.id = r.agent_id
             JOIN porch.conversations c ON c.workspace_id = r.workspace_id AND c.id = r.conversation_id
-            WHERE r.workspace_id = $1 AND r.id = $2
+            WHERE r.workspace_id = $1 AND r.id = $2 AND c.deleted_at IS NULL
             """,
             workspace,
             run,
@@ -274,6 +303,7 @@ class TakenOver:
     """
 
     conversation: UUID
+    input_message: UUID
     definition: bytes
     cancel_by: str | None
     frames: bytes
@@ -285,7 +315,8 @@ async def load_takeover(database: Database, workspace: UUID, run: UUID) -> Taken
     async with database.tenant(workspace) as connection:
         row = await connection.fetchrow(
             """
-            SELECT r.conversation_id, r.cancel_by, coalesce(v.definition, r.draft) AS definition FROM porch.runs r
+            SELECT r.conversation_id, r.input_message_id, r.cancel_by, coalesce(v.definition, r.draft) AS definition
+            FROM porch.runs r
             LEFT JOIN porch.agent_versions v
               ON v.workspace_id = r.workspace_id AND v.agent_id = r.agent_id AND v.number = r.agent_version
             WHERE r.workspace_id = $1 AND r.id = $2
@@ -302,6 +333,7 @@ async def load_takeover(database: Database, workspace: UUID, run: UUID) -> Taken
         return None
     return TakenOver(
         conversation=row["conversation_id"],
+        input_message=row["input_message_id"],
         definition=row["definition"],
         cancel_by=row["cancel_by"],
         frames=b"".join(journal["frames"] for journal in rows),

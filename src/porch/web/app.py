@@ -2,23 +2,36 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
+from porch.agents.conversation_pages import router as conversation_pages
+from porch.agents.pages import router as agent_pages
 from porch.agents.routes import router as agents
 from porch.contract.definition import Definition
 from porch.http.application import create_app
 from porch.identity.authentication import Authenticator
+from porch.identity.pages import router as identity_pages
 from porch.identity.routes import router as identity
 from porch.models.addresses import ModelNotConfigured
+from porch.models.availability import BUNDLED
 from porch.models.local.process import LocalModel
+from porch.models.pages import router as model_pages
+from porch.models.routes import router as models
 from porch.models.service import Models
 from porch.plugins.service import Tools
 from porch.runs.routes import router as runs
 from porch.runs.service import Runs
 from porch.settings import Settings
 from porch.storage.database import Database
+from porch.web.design import router as design
 from porch.web.health import router as health
+from porch.web.pages import router as web_pages
+from porch.web.static import StaticFiles
+from porch.web.static import router as static
+
+PAGES = (agent_pages, conversation_pages, identity_pages, model_pages, web_pages, design)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +48,31 @@ class Rooms:
 
 def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     """The app over running rooms. It starts and stops nothing by itself."""
+    files = StaticFiles()
     app = create_app(
-        [runs, agents, identity, health], hosts=settings.allowed_hosts, max_body_bytes=settings.max_body_bytes
+        [runs, agents, identity, models, health, static, *PAGES],
+        hosts=_hosts(settings),
+        max_body_bytes=settings.max_body_bytes,
+        static=files.url,
     )
+    app.state.static_files = files
     app.state.database = rooms.database
     app.state.authenticate = rooms.authenticator
+    app.state.models = rooms.models
+    app.state.tools = rooms.tools
+    app.state.default_model = settings.default_model or f"local:{BUNDLED}"
     app.state.runs = rooms.runs
     app.state.local_model = rooms.local_model
     app.state.check_definition = _check(rooms.models, rooms.tools)
     return app
+
+
+def _hosts(settings: Settings) -> tuple[str, ...]:
+    """The names to answer to besides the local ones; that of `public_url` needs no saying twice."""
+    named = urlsplit(settings.public_url or "").hostname
+    if named is None:
+        return settings.allowed_hosts
+    return (*settings.allowed_hosts, f"[{named}]" if ":" in named else named)
 
 
 def _check(models: Models, tools: Tools) -> Callable[[Definition], list[str]]:

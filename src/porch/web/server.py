@@ -14,10 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from porch.agents.upkeep import Upkeep
 from porch.contract.errors import PorchError, SetupError
 from porch.egress import Egress, EgressSettings
-from porch.identity.authentication import Authenticator
+from porch.identity.authentication import Authenticator, authenticate
 from porch.identity.first_boot import ensure_operator
+from porch.identity.model import Credentials
+from porch.identity.sessions import create_link
+from porch.models.keys import ModelKeys
 from porch.models.local.process import LocalModel
 from porch.models.service import Models
 from porch.plugins.service import Tools
@@ -39,13 +43,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """A server that takes requests. `seconds` is how long its start took."""
+    """A server that takes requests. `seconds` is how long its start took.
+
+    `sign_in` is a link that signs the operator's browser in, once, within 15 minutes; a lasting server has one.
+    """
 
     url: str
     data_dir: Path
     workspace: str
     database: str
     seconds: float
+    sign_in: str | None = None
 
 
 async def serve(
@@ -78,14 +86,22 @@ async def serve(
         credentials = await ensure_operator(database, data_dir.path, url)
         await code
         app, runs = await stack.enter_async_context(_rooms(settings, database, local))
+        app.state.url = settings.public_url or url
+        link = await _sign_in_link(database, credentials, app.state.url) if lasting else None
         progress("Starting the server")
         place = "embedded" if settings.database_url is None else "external"
-        info = ServerInfo(url, data_dir.path, credentials.workspace, place, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        info = ServerInfo(url, data_dir.path, credentials.workspace, place, seconds, link)
+        from porch.http.rendering import compile_templates
         from porch.web.listener import listen
 
         def announce() -> None:
             hold.announce(info.url, lasting=lasting)
             _settle_memory()
+            if lasting:
+                # Beside the first requests, so that nobody's first page waits for it.
+                ahead = asyncio.create_task(asyncio.to_thread(compile_templates), name="templates")
+                stack.callback(ahead.cancel)
             if on_ready:
                 on_ready(info)
 
@@ -164,16 +180,25 @@ async def _rooms(
         )
     )
     await egress.open()
-    models, tools = Models(dict(os.environ), egress, local), Tools()
+    keys = ModelKeys(DataDir(settings.data_dir).path)
+    models, tools = Models(dict(os.environ), egress, local, keys), Tools()
     runs = Runs(database, models, tools, lease_seconds=settings.lease_seconds)
     authenticator = Authenticator(database)
+    upkeep = Upkeep(database)
     try:
         await runs.start()
+        upkeep.start()
         yield build_app(settings, Rooms(database, authenticator, models, tools, runs, local)), runs
     finally:
+        await upkeep.stop()
         await runs.stop()
         await authenticator.close()
         await egress.close()
+
+
+async def _sign_in_link(database: Database, credentials: Credentials, url: str) -> str:
+    principal = await authenticate(database, credentials.token)
+    return (await create_link(principal, database, url)).url
 
 
 def _close(sockets: list[socket.socket]) -> None:

@@ -1,0 +1,98 @@
+"""What the conversations' pages show: plain values for the templates, in text that hides nothing."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from porch.agents.legible import in_short, legible
+from porch.agents.model import Conversation, Hit, Share
+from porch.contract.ids import format_id
+from porch.contract.messages import (
+    Message,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from porch.contract.principal import Principal
+
+View = dict[str, Any]
+UNTITLED = "A conversation without a title"
+MAX_TITLE, MAX_TOOL = 120, 2000
+
+
+def conversation_view(principal: Principal, conversation: Conversation) -> View:
+    """A conversation in a list or a heading."""
+    name = format_id("conv", conversation.id)
+    return {
+        "id": name,
+        "path": f"/chat/{name}",
+        "actions": f"/conversations/{name}",
+        "export": f"/api/v1/conversations/{name}/export",
+        "title": in_short(conversation.title, MAX_TITLE) or UNTITLED,
+        "agent": f"@{principal.workspace_handle}/{conversation.agent_handle}",
+        "draft": conversation.draft,
+        "busy": conversation.active_run is not None,
+        "updated_at": conversation.updated_at,
+    }
+
+
+def hit_view(principal: Principal, hit: Hit, search: str) -> View:
+    """A conversation in the list, with the text around what was searched as [(piece, whether it was searched)]."""
+    snippet = marked(in_short(hit.snippet, 240), search) if hit.snippet else []
+    return {**conversation_view(principal, hit.conversation), "snippet": snippet}
+
+
+def marked(text: str, search: str) -> list[tuple[str, bool]]:
+    """Text in pieces, those that begin with a searched word marked."""
+    words = sorted({re.escape(word) for word in search.split() if word}, key=len, reverse=True)[:16]
+    if not words:
+        return [(text, False)]
+    pieces = re.split(f"({'|'.join(words)})", text, flags=re.IGNORECASE)
+    return [(piece, bool(at % 2)) for at, piece in enumerate(pieces) if piece]
+
+
+def share_view(share: Share) -> View:
+    """A link in the list of a conversation's."""
+    return {"id": format_id("shr", share.id), "created_at": share.created_at}
+
+
+def transcript_view(messages: Sequence[Message], speaker: str, room: int) -> list[View]:
+    """Messages as plain text, the newest that fit into `room` characters: for reading without JavaScript."""
+    shown: list[View] = []
+    for message in reversed(messages):
+        pieces = [piece for part in message.parts if (piece := _piece(part))]
+        room -= sum(len(piece["text"]) for piece in pieces)
+        if shown and room < 0:
+            break
+        who = "You" if message.role == "user" else speaker
+        shown.append({"who": who, "mine": message.role == "user", "pieces": pieces})
+    return shown[::-1]
+
+
+def _piece(part: Part) -> View | None:
+    match part:
+        case TextPart(text=text) | RefusalPart(text=text):
+            return {"kind": "text", "label": "", "text": legible(text)}
+        case ReasoningPart(text=text):
+            return {"kind": "thinking", "label": "Thinking", "text": legible(text)} if text else None
+        case ToolCallPart():
+            given = part.raw_arguments if part.arguments is None else _json(part.arguments)
+            return {"kind": "tool", "label": f"Called {in_short(part.name, 80)}", "text": _cut(given or "")}
+        case ToolResultPart(error=None):
+            output = part.output if isinstance(part.output, str) else _json(part.output)
+            return {"kind": "tool", "label": "It gave", "text": _cut(output)}
+        case ToolResultPart():
+            return {"kind": "tool", "label": "It failed", "text": _cut(_json(part.error))}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _cut(text: str) -> str:
+    return legible(text if len(text) <= MAX_TOOL else text[:MAX_TOOL] + "…")

@@ -1,0 +1,205 @@
+"""The form in which people change an agent: a definition as text fields, and back.
+
+Only what a person changed is written, so that what the form cannot show (plugins, memory) stays as it was.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from porch.contract.definition import HANDLE, MAX_INSTRUCTIONS_BYTES, MAX_STEPS, MODEL, Definition
+from porch.contract.errors import InvalidInput
+
+Sheet = dict[str, str]
+"""What stands in the form's fields, by name; a ticked tool `x` is `tool:x` with "on"."""
+
+TOOL = "tool:"
+SETTINGS = ("temperature", "top_p", "max_output_tokens", "max_steps", "seed", "stop")
+FIELDS = ("name", "title", "description", "instructions", "model", "fallbacks", *SETTINGS)
+# Kept apart from the contract's limits: a line that is over them is no title.
+MAX_TITLE = 120
+MAX_DESCRIPTION = 600
+MAX_TOKENS = 10**9
+MAX_SEED = 2**53
+
+
+class SheetError(InvalidInput):
+    """Raised with one of `errors` for each field that cannot be used; their details are sentences."""
+
+
+class FieldError(Exception):
+    """Raised for one field's text; the sentence says what it must be."""
+
+
+def sheet_of(definition: Definition) -> Sheet:
+    """The fields as they stand for this definition."""
+    settings = definition.settings
+    sheet = dict.fromkeys(FIELDS, "")
+    sheet |= {
+        "name": definition.name,
+        "title": definition.title or "",
+        "description": definition.description or "",
+        "instructions": definition.instructions,
+        "model": definition.models[0],
+        "fallbacks": "\n".join(definition.models[1:]),
+    }
+    for name in SETTINGS:
+        value = getattr(settings, name) if settings else None
+        if isinstance(value, list):
+            sheet[name] = "\n".join(
+                map(_escaped, definition.settings.stop or [] if definition.settings else [])
+            )
+        elif value is not None:
+            sheet[name] = str(value)
+    sheet |= {TOOL + tool: "on" for tool in definition.tools or []}
+    return {name: _unix(text) for name, text in sheet.items()}
+
+
+def sheet_from(form: Mapping[str, str]) -> Sheet:
+    """The fields as somebody sent them."""
+    sheet = {name: _unix(form.get(name, "")) for name in FIELDS}
+    return sheet | {name: "on" for name in form if name.startswith(TOOL)}
+
+
+def read_changes(sheet: Sheet, draft: Definition) -> dict[str, Any]:
+    """The JSON merge patch from the draft to what the sheet says; empty when they agree.
+
+    Raises SheetError.
+    """
+    before = sheet_of(draft)
+    changed = {name for name in {*sheet, *before} if sheet.get(name, "") != before.get(name, "")}
+    patch: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
+    errors: list[dict[str, str]] = []
+    for name in FIELDS:
+        if name not in changed:
+            continue
+        try:
+            value = _READERS[name](sheet[name])
+        except FieldError as error:
+            errors.append({"pointer": f"/{name}", "detail": str(error)})
+            continue
+        (settings if name in SETTINGS else patch)[name] = value
+    if errors:
+        raise SheetError("Some of the fields cannot be used as they are.", errors=errors)
+    if "fallbacks" in patch or "model" in patch:
+        first = patch.get("model", draft.models[0])
+        others = patch.pop("fallbacks", draft.models[1:])
+        patch["model"] = [first, *others] if others else first
+    if settings:
+        patch["settings"] = settings
+    if any(name.startswith(TOOL) for name in changed):
+        patch["tools"] = _tools(sheet, draft) or None
+    return patch
+
+
+def field_of(pointer: str) -> str:
+    """The form's field for a place in a definition, "" when it has none."""
+    first, _, rest = pointer.strip("/").partition("/")
+    if first == "settings":
+        first = rest.partition("/")[0]
+    if first == "tools":
+        return "tools"
+    return first if first in FIELDS else ""
+
+
+def _tools(sheet: Sheet, draft: Definition) -> list[str]:
+    """The ticked tools: those of the draft in its order, then the others."""
+    ticked = {name.removeprefix(TOOL) for name in sheet if name.startswith(TOOL)}
+    kept = [tool for tool in draft.tools or [] if tool in ticked]
+    return kept + sorted(ticked - set(kept))
+
+
+def _handle(text: str) -> str:
+    if not HANDLE.fullmatch(text.strip()):
+        raise FieldError(
+            "Use 1 to 40 lower-case letters, digits and hyphens, with a letter or digit at both ends."
+        )
+    return text.strip()
+
+
+def _line(longest: int) -> Callable[[str], str | None]:
+    def read(text: str) -> str | None:
+        line = text.strip()
+        if len(line) > longest:
+            raise FieldError(f"This has {len(line):,} characters; shorten it to {longest}.")
+        return line or None
+
+    return read
+
+
+def _instructions(text: str) -> str:
+    size = len(text.encode("utf-8", "replace"))
+    if size > MAX_INSTRUCTIONS_BYTES:
+        raise FieldError(
+            f"They are {size / 1024:,.0f} KiB long; an agent takes {MAX_INSTRUCTIONS_BYTES // 1024} KiB. Shorten them."
+        )
+    return text
+
+
+def _model(text: str) -> str:
+    if not MODEL.fullmatch(text.strip()):
+        raise FieldError('Write "provider:model", such as local:smollm2.')
+    return text.strip()
+
+
+def _models(text: str) -> list[str]:
+    return [_model(line) for line in text.split("\n") if line.strip()]
+
+
+def _fraction(text: str) -> float | None:
+    if not text.strip():
+        return None
+    try:
+        number = float(text.strip().replace(",", "."))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise FieldError("Write a number such as 0.4, or leave it empty.")
+    return number
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int | None]:
+    def read(text: str) -> int | None:
+        digits = text.strip()
+        if not digits:
+            return None
+        if not re.fullmatch(r"-?\d{1,16}", digits, re.ASCII) or not lowest <= int(digits) <= highest:
+            raise FieldError(f"Write a whole number from {lowest:,} to {highest:,}, or leave it empty.")
+        return int(digits)
+
+    return read
+
+
+def _stops(text: str) -> list[str] | None:
+    return [_unescaped(line) for line in text.split("\n") if line] or None
+
+
+_READERS: dict[str, Callable[[str], Any]] = {
+    "name": _handle,
+    "title": _line(MAX_TITLE),
+    "description": _line(MAX_DESCRIPTION),
+    "instructions": _instructions,
+    "model": _model,
+    "fallbacks": _models,
+    "temperature": _fraction,
+    "top_p": _fraction,
+    "max_output_tokens": _whole(1, MAX_TOKENS),
+    "max_steps": _whole(1, MAX_STEPS),
+    "seed": _whole(-MAX_SEED, MAX_SEED),
+    "stop": _stops,
+}
+
+
+def _unix(text: str) -> str:
+    """Line ends as LF: a browser sends every one as CRLF (HTML, 4.10.21.5)."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r"\\(n|\\)", lambda found: "\n" if found[1] == "n" else "\\", text)

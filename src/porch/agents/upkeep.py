@@ -1,0 +1,61 @@
+"""What conversations need in the background: new messages become searchable, deleted ones go for good."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from porch.agents.conversation_store import index_messages, purge_conversations
+from porch.contract.errors import DatabaseUnavailable
+from porch.storage.database import Database
+
+log = logging.getLogger(__name__)
+
+INDEX_SECONDS, PURGE_SECONDS = 2.0, 60.0
+# Transactions' worth: few enough messages that nobody waits for one, few enough conversations, since one may
+# take thousands of rows with it.
+INDEX_BATCH, PURGE_BATCH = 50, 20
+
+
+class Upkeep:
+    """Looks now and then while the process lives; several processes share the work."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin looking."""
+        self._tasks = [
+            asyncio.create_task(self._repeat(self.index, INDEX_SECONDS), name="index"),
+            asyncio.create_task(self._repeat(self.purge, PURGE_SECONDS), name="purge"),
+        ]
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def index(self) -> int:
+        """Make all new messages searchable; answers how many. Raises DatabaseUnavailable."""
+        total = 0
+        while done := await index_messages(self._database, INDEX_BATCH):
+            total += done
+        return total
+
+    async def purge(self) -> int:
+        """Remove all that can no longer be restored; answers how many conversations. Raises DatabaseUnavailable."""
+        total = 0
+        while gone := await purge_conversations(self._database, PURGE_BATCH):
+            total += gone
+        return total
+
+    async def _repeat(self, work: Callable[[], Awaitable[int]], every: float) -> None:
+        while True:
+            try:
+                await work()
+            except DatabaseUnavailable as error:
+                log.info("The upkeep of conversations must wait: %s", error)
+            except Exception:
+                log.exception("The upkeep of conversations failed")
+            await asyncio.sleep(every)

@@ -1,0 +1,83 @@
+"""The SQL of sign-in links and sessions: functions alone, since these belong to no workspace."""
+
+from datetime import datetime, timedelta
+from typing import cast
+from uuid import UUID
+
+import msgspec
+
+from porch.identity.model import Session, SignInLink
+from porch.storage.connection import Connection, Record
+
+
+async def installation_id(connection: Connection) -> UUID:
+    """What tells this installation from others."""
+    return cast("UUID", await connection.fetchval("SELECT porch.installation_id()"))
+
+
+async def make_link(
+    connection: Connection, user: UUID, digest: bytes, lifetime: timedelta, session_ends: datetime | None
+) -> datetime:
+    """Keeps a link and answers until when it works; sessions of it end at `session_ends` at the latest."""
+    ends = await connection.fetchval(
+        "SELECT porch.make_sign_in_link($1, $2, $3, $4)", user, digest, lifetime, session_ends
+    )
+    return cast("datetime", ends)
+
+
+async def read_link(connection: Connection, digest: bytes) -> SignInLink | None:
+    """The link as it stands; nothing is used up by that."""
+    row = await connection.fetchrow(
+        "SELECT user_id, user_name, state FROM porch.read_sign_in_link($1)", digest
+    )
+    return msgspec.convert(dict(row.items()), SignInLink) if row else None
+
+
+async def redeem_link(
+    connection: Connection,
+    link: bytes,
+    session: UUID,
+    digest: bytes,
+    *,
+    idle: timedelta,
+    whole: timedelta,
+    address: str | None,
+    agent: str | None,
+) -> bool:
+    """Turns an open link into a session; false when it is not open any more."""
+    done = await connection.fetchval(
+        "SELECT porch.redeem_sign_in_link($1, $2, $3, $4, $5, $6, $7)",
+        link,
+        session,
+        digest,
+        idle,
+        whole,
+        address,
+        agent,
+    )
+    return bool(done)
+
+
+async def find_session(connection: Connection, digest: bytes) -> Record | None:
+    """Who a session stands for."""
+    return await connection.fetchrow("SELECT * FROM porch.authenticate_session($1)", digest)
+
+
+async def touch_session(connection: Connection, session: UUID, idle: timedelta, address: str | None) -> None:
+    """Notes a use, at most once a minute, and moves the end on."""
+    await connection.execute("SELECT porch.touch_session($1, $2, $3)", session, idle, address)
+
+
+async def list_sessions(connection: Connection, user: UUID) -> list[Session]:
+    """A user's open sessions."""
+    rows = await connection.fetch(
+        "SELECT id, created_at, expires_at, last_used_at, last_used_from, user_agent"
+        " FROM porch.list_sessions($1)",
+        user,
+    )
+    return [msgspec.convert(dict(row.items()), Session) for row in rows]
+
+
+async def end_session(connection: Connection, user: UUID, session: UUID) -> bool:
+    """Ends one of the user's sessions; false where there is none."""
+    return bool(await connection.fetchval("SELECT porch.end_session($1, $2)", user, session))

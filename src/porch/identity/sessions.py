@@ -1,0 +1,106 @@
+"""Signing in: a link that works once becomes a session, a person's own credential in a browser.
+
+A session lives 30 days after its last use and 90 in all. Its secret is kept by the browser alone (a cookie), here
+its SHA-256. What a person may do in it, their role says.
+"""
+
+import base64
+import hmac
+from datetime import timedelta
+
+from porch.contract.errors import Forbidden, NotFound
+from porch.contract.ids import new_uuid, parse_id
+from porch.contract.principal import Principal
+from porch.identity import session_store, store
+from porch.identity.model import NewLink, Session, SignInLink
+from porch.identity.tokens import digest, is_link, mint, mint_link
+from porch.storage.database import Database
+
+LINK_LIFETIME = timedelta(minutes=15)
+IDLE_LIFETIME = timedelta(days=30)
+WHOLE_LIFETIME = timedelta(days=90)
+MAX_AGENT = 300
+
+
+async def create_link(principal: Principal, database: Database, url: str) -> NewLink:
+    """A link below `url` that signs the principal itself in, once. Raises Forbidden.
+
+    Only a token with the scope `admin:*` may: a session can do all that its user can. No session of the link
+    outlives that token.
+    """
+    if principal.via != "token":
+        raise Forbidden(
+            "A sign-in link is made with a token, not from a signed-in browser. Run porch sign-in where Porch runs."
+        )
+    principal.require("admin", "*")
+    secret = mint_link()
+    async with database.tenant(principal.workspace) as connection:
+        token = await store.read_token(connection, principal.workspace, principal.credential)
+    async with database.system() as connection:
+        expires = await session_store.make_link(
+            connection, principal.id, digest(secret), LINK_LIFETIME, token.expires_at if token else None
+        )
+    return NewLink(url=f"{url.rstrip('/')}/sign-in/{secret}", expires_at=expires)
+
+
+async def read_link(database: Database, secret: str) -> SignInLink | None:
+    """Whose link this is and whether it still works; reading uses nothing up. None for one that never was."""
+    if not is_link(secret):
+        return None
+    async with database.system() as connection:
+        return await session_store.read_link(connection, digest(secret))
+
+
+async def redeem_link(
+    database: Database, secret: str, *, address: str | None = None, agent: str | None = None
+) -> str | None:
+    """The secret of a new session, None when the link is used, expired or unknown. Works once."""
+    if not is_link(secret):
+        return None
+    minted = mint("ses")
+    async with database.system() as connection:
+        done = await session_store.redeem_link(
+            connection,
+            digest(secret),
+            new_uuid(),
+            minted.digest,
+            idle=IDLE_LIFETIME,
+            whole=WHOLE_LIFETIME,
+            address=address,
+            agent=_printable(agent),
+        )
+    return minted.text if done else None
+
+
+async def list_sessions(principal: Principal, database: Database) -> list[Session]:
+    """The principal's own open sessions, the one used last first."""
+    principal.require("read", "tokens")
+    async with database.system() as connection:
+        return await session_store.list_sessions(connection, principal.id)
+
+
+async def end_session(principal: Principal, database: Database, session: str) -> None:
+    """Ends one of the principal's own sessions. Raises NotFound.
+
+    Whoever serves must make its `Authenticator` forget afterwards.
+    """
+    principal.require("write", "tokens")
+    async with database.system() as connection:
+        if not await session_store.end_session(connection, principal.id, parse_id("ses", session)):
+            raise NotFound(f"There is no open session {session[:80]!r} of yours; it may have ended already.")
+
+
+def csrf_token(secret: str) -> str:
+    """What a page of this session sends along to show that it is ours: it cannot be made without the secret."""
+    mac = hmac.digest(secret.encode(), b"csrf", "sha256")
+    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+
+async def instance(database: Database) -> str:
+    """8 hex digits that tell this installation's cookies from those of others on the same host."""
+    async with database.system() as connection:
+        return (await session_store.installation_id(connection)).hex[:8]
+
+
+def _printable(agent: str | None) -> str | None:
+    return "".join(char for char in agent if char.isprintable())[:MAX_AGENT] if agent else None

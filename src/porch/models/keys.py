@@ -1,0 +1,123 @@
+"""Providers' keys that were given on a page or over the API: a file beside the database, over the environment.
+
+Nothing here ever gives a key back but to the provider it is for; a key is known afterwards by its last four
+characters alone.
+"""
+
+import logging
+import os
+import tempfile
+from collections import ChainMap
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from porch.contract.errors import InvalidInput, NotFound, SetupError
+
+FILE = "model-keys.json"
+VARIABLES = {"openai": "OPENAI_API_KEY"}
+SHORTEST, LONGEST = 8, 512
+# Of a shorter key, four characters would tell too much.
+TELLING = 16
+log = logging.getLogger(__name__)
+
+
+class ModelKeys:
+    """The keys in a data folder's `model-keys.json`, read once and written at each change.
+
+    Raises SetupError for a file that is not what Porch wrote.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / FILE
+        self._variables = {VARIABLES[provider]: key for provider, key in _read(self._path).items()}
+
+    def over(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """The environment with these keys in place of its own, as they change."""
+        return ChainMap(self._variables, dict(environ))
+
+    def ending(self, provider: str) -> str | None:
+        """The last four characters of a kept key ("" of a short one), None where none is kept."""
+        key = self._variables.get(VARIABLES.get(provider, ""))
+        if key is None:
+            return None
+        return key[-4:] if len(key) >= TELLING else ""
+
+    def put(self, provider: str, key: str) -> None:
+        """Keep a key in place of the one before. Raises InvalidInput, SetupError when it cannot be written."""
+        variable = _variable(provider)
+        self._write({**self._variables, variable: check_key(key)})
+
+    def remove(self, provider: str) -> None:
+        """Forget a kept key. Raises NotFound where there is none."""
+        variable = _variable(provider)
+        if variable not in self._variables:
+            raise NotFound(
+                f"No key of {provider!r} is kept here. One that comes from {variable} goes with that variable."
+            )
+        self._write({name: key for name, key in self._variables.items() if name != variable})
+
+    def _write(self, variables: dict[str, str]) -> None:
+        names = {variable: provider for provider, variable in VARIABLES.items()}
+        _replace(self._path, {names[variable]: key for variable, key in variables.items()})
+        # In place: the environment that holds it below is in use.
+        self._variables.clear()
+        self._variables.update(variables)
+
+
+def check_key(key: str) -> str:
+    """A key as it is kept, without spaces around it. Raises InvalidInput, which never holds the key."""
+    key = key.strip()
+    if not SHORTEST <= len(key) <= LONGEST:
+        raise InvalidInput(
+            f"That is no key: keys have {SHORTEST} to {LONGEST} characters. Copy the whole key from your provider."
+        )
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise InvalidInput(
+            "That is no key: it holds a space, a line break or letters that no key has. Copy the key alone."
+        )
+    return key
+
+
+def _variable(provider: str) -> str:
+    if provider not in VARIABLES:
+        known = ", ".join(map(repr, VARIABLES))
+        raise NotFound(f"No key can be kept for {provider[:40]!r}. Providers that take one here: {known}.")
+    return VARIABLES[provider]
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            log.warning("%s could be read by others; it is closed now. Consider new keys.", path)
+            path.chmod(0o600)
+        kept = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        return {provider: check_key(key) for provider, key in kept.items() if provider in VARIABLES}
+    except FileNotFoundError:
+        return {}
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, InvalidInput):
+        # The reader's own words might quote what is in the file.
+        raise SetupError(
+            f"{str(path)!r}, which holds models' keys, cannot be read. Mend it, or remove it and add the keys anew."
+        ) from None
+
+
+def _replace(path: Path, kept: dict[str, str]) -> None:
+    """Puts the file in place whole, and at no moment readable by others."""
+    try:
+        # mkstemp creates with mode 0600, whatever the umask.
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise SetupError(
+            f"{str(path)!r} cannot be written: {error.strerror}. Make its folder writable for this account."
+        ) from error

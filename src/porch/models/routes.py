@@ -1,0 +1,156 @@
+"""`/api/v1/models`: what can be asked here, the keys it takes, and whether a model answers."""
+
+from typing import Annotated, cast
+
+from fastapi import APIRouter, Path, Request
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from porch.contract.principal import Principal
+from porch.http.auth import requires
+from porch.http.routing import api_router, json_response
+from porch.models.catalogue import as_of
+from porch.models.keys import LONGEST, SHORTEST, log
+from porch.models.offers import Offer, list_offers, measure
+from porch.models.service import Models
+
+router: APIRouter = api_router("/api/v1/models", "models")
+
+Reads = Annotated[Principal, requires("read:models")]
+Administers = Annotated[Principal, requires("admin:models")]
+Provider = Annotated[
+    str, Path(description="The provider, as it stands before the colon.", examples=["openai"])
+]
+
+
+class KeyBody(BaseModel):
+    """A key, as far as anybody may see it."""
+
+    source: str = Field(examples=["kept"], description="`kept` by Porch, or found in the `environment`.")
+    variable: str = Field(examples=["OPENAI_API_KEY"])
+    last4: str = Field(examples=["x7Qa"], description="Of a kept key; empty for others.")
+
+
+class ModelBody(BaseModel):
+    """A model and what is known of it; limits are tokens."""
+
+    name: str = Field(examples=["openai:gpt-4o-mini"])
+    known: bool = Field(description="Whether the table of models has it; the rest is cautious where not.")
+    context_tokens: int = Field(examples=[128000])
+    max_output_tokens: int | None = Field(examples=[16384])
+    tools: bool
+    vision: bool
+    reasoning: bool
+
+
+class ProviderBody(BaseModel):
+    """A provider, whether it can be asked now, and in words why not."""
+
+    provider: str = Field(examples=["openai"])
+    label: str = Field(examples=["OpenAI"])
+    ready: bool
+    note: str = Field(examples=["key kept by Porch, ending in x7Qa"])
+    takes_key: bool = Field(description="Whether a key can be kept for it here.")
+    key: KeyBody | None
+    models: list[ModelBody] = Field(description="Models known to be there; the provider may have more.")
+
+
+class ModelsBody(BaseModel):
+    """Every provider, and the model of new agents."""
+
+    default: str = Field(examples=["local:smollm2"])
+    as_of: str = Field(examples=["2025-11-01"], description="The date of the table of models.")
+    items: list[ProviderBody]
+
+
+class NewKey(BaseModel):
+    """A provider's key. No route answers it again."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    key: str = Field(description=f"{SHORTEST} to {LONGEST} visible ASCII characters.", examples=["sk-…"])
+
+
+class ProbeRequest(BaseModel):
+    """Which model to ask for a word."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(max_length=200, examples=["local:smollm2"])
+
+
+class ProbeBody(BaseModel):
+    """A sign of life."""
+
+    model: str = Field(examples=["local:smollm2"])
+    first_token_ms: int = Field(examples=[240])
+
+
+@router.get("", operation_id="listModels", response_model=ModelsBody)
+async def list_models(request: Request, _: Reads) -> Response:
+    """Every provider with its state and its models."""
+    items = [_provider(offer) for offer in await list_offers(installed(request))]
+    return json_response({"default": default_model(request), "as_of": as_of(), "items": items})
+
+
+@router.put("/keys/{provider}", operation_id="keepModelKey", response_model=ProviderBody)
+async def keep_key(request: Request, principal: Administers, provider: Provider, body: NewKey) -> Response:
+    """Keep a provider's key, for the next model call on. It is never shown again."""
+    models = installed(request)
+    await models.keep_key(provider, body.key)
+    log.info("The key of %s was set by %s", provider, principal.label)
+    return json_response(await _found(models, provider))
+
+
+@router.delete("/keys/{provider}", operation_id="forgetModelKey", status_code=204)
+async def forget_key(request: Request, principal: Administers, provider: Provider) -> Response:
+    """Forget a kept key; one in the environment holds again."""
+    await installed(request).forget_key(provider)
+    log.info("The key of %s was removed by %s", provider, principal.label)
+    return Response(status_code=204)
+
+
+@router.post("/test", operation_id="testModel", response_model=ProbeBody)
+async def probe_model(request: Request, _: Administers, body: ProbeRequest) -> Response:
+    """Ask a model for one word. A problem says what keeps it from answering, and what to do."""
+    took = await measure(installed(request), body.model)
+    return json_response({"model": body.model, "first_token_ms": took})
+
+
+def installed(request: Request) -> Models:
+    """The models of this installation."""
+    return cast("Models", request.app.state.models)
+
+
+def default_model(request: Request) -> str:
+    """The model of new agents."""
+    return cast("str", request.app.state.default_model)
+
+
+async def _found(models: Models, provider: str) -> dict[str, object]:
+    offers = await list_offers(models, seconds=0.01)
+    return next(_provider(offer) for offer in offers if offer.provider == provider)
+
+
+def _provider(offer: Offer) -> dict[str, object]:
+    key = offer.key
+    return {
+        "provider": offer.provider,
+        "label": offer.label,
+        "ready": offer.ready,
+        "note": offer.note,
+        "takes_key": offer.takes_key,
+        "key": key and {"source": key.source, "variable": key.variable, "last4": key.ending},
+        "models": [
+            {
+                "name": name,
+                "known": card.known,
+                "context_tokens": card.context_tokens,
+                "max_output_tokens": card.max_output_tokens,
+                "tools": card.tools,
+                "vision": card.vision,
+                "reasoning": card.reasoning,
+            }
+            for name, card in offer.models
+        ],
+    }

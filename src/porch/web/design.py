@@ -1,0 +1,18 @@
+"""`/design`: every piece of the design system, in use."""
+
+from datetime import UTC, datetime
+
+from fastapi import Request
+from starlette.responses import Response
+
+from porch.http.auth import public
+from porch.http.pages import page_router, render, visitor
+
+router = page_router("design")
+
+
+@router.get("/design", dependencies=[public()])
+async def get_design(request: Request) -> Response:
+    """Every colour, type, button, field and notice there is."""
+    await visitor(request)
+    return render(request, "web/design.html", now=datetime.now(UTC))

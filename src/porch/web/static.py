@@ -1,0 +1,113 @@
+"""Static files: read, hashed and compressed once, then answered from memory."""
+
+import gzip
+import hashlib
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from porch.contract.errors import NotFound, SetupError
+from porch.http.auth import public
+
+FOLDER = Path(__file__).with_name("static")
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+}
+FOREVER = "public, max-age=31536000, immutable"
+WORTH_GZIP = 600
+
+
+class StaticFile(NamedTuple):
+    """One file as it is sent. `gzipped` is None where that would not make it smaller."""
+
+    plain: bytes
+    gzipped: bytes | None
+    media_type: str
+    etag: str
+
+
+class StaticFiles:
+    """All files of a folder. One hash stands for all of them, so that modules can import their neighbours.
+
+    Raises SetupError for a file whose type it does not know.
+    """
+
+    def __init__(self, folder: Path = FOLDER) -> None:
+        paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
+        self.files = {path.relative_to(folder).as_posix(): _read(path) for path in paths}
+        whole = hashlib.sha256()
+        for name, file in self.files.items():
+            whole.update(f"{name}\0{file.etag}\0".encode())
+        self.version = whole.hexdigest()[:12]
+
+    def url(self, path: str) -> str:
+        """The URL of a file, for good: another content has another URL. Raises KeyError for no file."""
+        self.files[path]
+        return f"/static/{self.version}/{path}"
+
+    def find(self, path: str) -> tuple[StaticFile, bool] | None:
+        """The file at a path below /static/, and whether it may be kept for good."""
+        version, _, rest = path.partition("/")
+        if version == self.version and rest in self.files:
+            return self.files[rest], True
+        # A page from before an upgrade still asks for its modules.
+        name = rest if _is_version(version) else path
+        found = self.files.get(name)
+        return (found, False) if found else None
+
+
+router = APIRouter(tags=["static"], include_in_schema=False)
+
+
+@router.get("/static/{path:path}", dependencies=[public()], response_class=Response)
+async def get_static(request: Request, path: str) -> Response:
+    """A file, by its URL of this version or by its bare path."""
+    found = cast("StaticFiles", request.app.state.static_files).find(path)
+    if found is None:
+        raise NotFound(f"There is no static file {path[:200]!r}.")
+    file, lasting = found
+    headers = {
+        "Cache-Control": FOREVER if lasting else "no-cache",
+        "ETag": file.etag,
+        "Vary": "Accept-Encoding",
+    }
+    if file.etag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    body = file.plain
+    if file.gzipped is not None and _takes_gzip(request.headers.get("accept-encoding", "")):
+        body = file.gzipped
+        headers["Content-Encoding"] = "gzip"
+    return Response(body, headers=headers, media_type=file.media_type)
+
+
+def _takes_gzip(accepted: str) -> bool:
+    for item in accepted.lower().split(","):
+        coding, _, weight = item.partition(";")
+        if coding.strip() in {"gzip", "*"}:
+            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
+    return False
+
+
+def _is_version(text: str) -> bool:
+    return len(text) == 12 and not set(text) - set("0123456789abcdef")
+
+
+def _read(path: Path) -> StaticFile:
+    if path.suffix not in TYPES:
+        raise SetupError(f"The static file {path.name!r} is of no type that is served: {', '.join(TYPES)}.")
+    plain = path.read_bytes()
+    media_type = TYPES[path.suffix]
+    packed = None
+    if len(plain) >= WORTH_GZIP and path.suffix not in {".png", ".woff2"}:
+        packed = gzip.compress(plain, 9, mtime=0)
+    return StaticFile(plain, packed, media_type, f'"{hashlib.sha256(plain).hexdigest()[:16]}"')

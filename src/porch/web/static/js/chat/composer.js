@@ -1,0 +1,90 @@
+/** The box one writes in: it grows, keeps its draft, and sends with Enter. */
+
+import { grow, onSend } from "./controls.js";
+import { icon, make, say } from "./dom.js";
+
+const HINT = "Enter sends, Shift+Enter begins a new line";
+
+export class Composer {
+  /** `onSend(text)` answers whether the text was taken; `onStop()` stops the answer. */
+  constructor({ placeholder, onSend: send, onStop }) {
+    this.take = send;
+    this.box = make("textarea", { class: "box", id: "message", rows: "1", dir: "auto", enterkeyhint: "send", autocomplete: "off", placeholder, "aria-describedby": "composer-hint" });
+    this.sendButton = make("button", { type: "submit", class: "round", "aria-label": "Send", title: "Send" }, icon("send"));
+    this.stopButton = make("button", { type: "button", class: "round round-stop", "aria-label": "Stop the answer", title: "Stop (Escape)", hidden: true, on: { click: onStop } }, icon("stop"));
+    this.hint = make("p", { class: "hint", id: "composer-hint" }, HINT);
+    this.refusal = make("p", { class: "hint refusal-hint", role: "status" });
+    this.element = make(
+      "form",
+      { class: "composer", on: { submit: (event) => { event.preventDefault(); this.#send(); } } },
+      make("label", { class: "unseen", for: "message" }, "Message"),
+      make("div", { class: "composer-card" }, this.box, make("div", { class: "composer-buttons" }, this.stopButton, this.sendButton)),
+      this.refusal,
+      this.hint,
+    );
+    this.fit = grow(this.box);
+    onSend(this.box, () => this.#send());
+    this.box.addEventListener("input", () => this.#typed());
+    this.#typed();
+  }
+
+  /** Keep what is typed in this draft from now on, and show what it holds. */
+  keepIn(draft) {
+    const typed = this.box.value;
+    this.draft?.write("");
+    this.draft = draft;
+    if (typed) draft.write(typed);
+    else this.put(draft.read());
+  }
+
+  /** Put a text into the box, before what was typed meanwhile. */
+  put(text) {
+    const typed = this.box.value;
+    this.box.value = text && typed && text !== typed ? `${text}\n${typed}` : text || typed;
+    this.#typed();
+    this.fit();
+  }
+
+  set answering(answering) {
+    if (this.stopButton.hidden === !answering) return;
+    const held = this.stopButton.matches(":focus");
+    this.stopButton.hidden = !answering;
+    this.isAnswering = answering;
+    if (!answering) say(this.refusal, "");
+    if (held) this.focus();
+    this.#typed();
+  }
+
+  set off(off) {
+    this.box.disabled = off;
+    this.#typed();
+  }
+
+  submit() {
+    this.#send();
+  }
+
+  focus() {
+    this.box.focus({ preventScroll: true });
+  }
+
+  #typed() {
+    const empty = !this.box.value.trim();
+    this.sendButton.setAttribute("aria-disabled", String(empty || this.isAnswering || this.box.disabled));
+    this.draft?.write(this.box.value);
+    if (empty) say(this.refusal, "");
+  }
+
+  #send() {
+    const text = this.box.value;
+    if (!text.trim() || this.box.disabled) return;
+    if (this.isAnswering) {
+      say(this.refusal, "The answer is still being written. Wait for its end, or stop it with Escape; your text stays here.");
+      return;
+    }
+    if (!this.take(text)) return;
+    this.box.value = "";
+    this.#typed();
+    this.fit();
+  }
+}

@@ -1,0 +1,108 @@
+/** What went wrong, as a sentence with a way forward. */
+
+import { icon, make } from "./dom.js";
+
+/** Failures that go away by asking again. */
+const PASSING = new Set(["rate_limit", "overloaded", "network", "protocol", "cut", "timeout", "internal", "conflict"]);
+
+/**
+ * A box with a sentence and buttons.
+ *
+ * `tone` is "danger", "warn", "info" or "quiet". An action is {label, act} or {label, href, tab?}; with `tab` the
+ * link opens beside this page, so that nothing here is lost.
+ */
+export function noticeBox({ tone = "info", sentence, detail = null, actions = [] }) {
+  const urgent = tone === "danger" || tone === "warn";
+  return make(
+    "div",
+    { class: `notice notice-${tone}`, role: urgent ? "alert" : "status" },
+    urgent ? icon("warn") : null,
+    make("div", { class: "notice-text" }, make("p", { dir: "auto" }, sentence), detail ? make("p", { class: "soft", dir: "auto" }, detail) : null),
+    actions.length ? make("div", { class: "notice-actions" }, ...actions.map(actionButton)) : null,
+  );
+}
+
+function actionButton({ label, act, href, tab }) {
+  if (href) return make("a", { class: "button", href, ...(tab ? { target: "_blank", rel: "opener" } : {}) }, label);
+  return make("button", { class: "button", type: "button", on: { click: act } }, label);
+}
+
+/** Where one signs in and comes back to this very page. */
+export function signInAddress() {
+  return `/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`;
+}
+
+/**
+ * The notice for a run's error ({code, category, message, retryable}).
+ *
+ * `ways` holds what the place can do: `again`, `edit`, `fresh` (a new conversation); missing ones are not offered.
+ */
+export function failureNotice(error, ways) {
+  const actions = [];
+  const offer = (label, act) => act && actions.push({ label, act });
+  switch (error.category) {
+    case "auth":
+    case "quota":
+      actions.push({ label: "Look at the models", href: "/models", tab: true });
+      offer("Try again", ways.again);
+      break;
+    case "context_too_long":
+      offer("Start a new conversation", ways.fresh);
+      offer("Edit your message", ways.edit);
+      break;
+    case "content_filtered":
+    case "bad_request":
+      offer("Edit your message", ways.edit);
+      offer("Try again", ways.again);
+      break;
+    default:
+      if (error.retryable || PASSING.has(error.category)) offer("Try again", ways.again);
+      offer("Edit your message", ways.edit);
+  }
+  return noticeBox({ tone: "danger", sentence: error.message, actions });
+}
+
+/** The notice for an answer that ended early without failing, or null. */
+export function endingNotice(state, ways) {
+  const actions = ways.more ? [{ label: "Go on", act: ways.more }] : [];
+  if (state.status === "cancelled") return noticeBox({ tone: "quiet", sentence: "Stopped before its end." });
+  if (state.status === "paused") {
+    return noticeBox({ tone: "warn", sentence: "The answer waits for a decision before it goes on." });
+  }
+  if (state.reason === "length") {
+    return noticeBox({ tone: "warn", sentence: "The answer reached the model's limit of length and breaks off here.", actions });
+  }
+  if (state.reason === "limit") {
+    return noticeBox({ tone: "warn", sentence: "The agent reached its limit of steps before it was done.", actions });
+  }
+  if (state.reason === "content_filter") {
+    const edit = ways.edit ? [{ label: "Edit your message", act: ways.edit }] : [];
+    return noticeBox({ tone: "warn", sentence: "The provider's filter ended this answer. Put your question another way.", actions: edit });
+  }
+  return null;
+}
+
+/**
+ * What to say of a request that failed ({status, code, message}): {kind, sentence, detail?}.
+ *
+ * Kinds: "signed-out", "gone", "busy", "network", "refused".
+ */
+export function requestFault(error) {
+  const { status = 0, code = "", message = "" } = error;
+  if (status === 401) {
+    return { kind: "signed-out", tone: "warn", sentence: "You are signed out: this session has ended.", detail: "Sign in again in another tab. What you wrote stays here." };
+  }
+  if (status === 403 && code === "csrf") {
+    return { kind: "signed-out", tone: "warn", sentence: "This page belongs to an older session.", detail: "Sign in again in another tab, or check again. What you wrote stays here." };
+  }
+  if (status === 404 || status === 410) {
+    return { kind: "gone", tone: "warn", sentence: "This conversation is no longer there.", detail: "It was deleted, perhaps in another tab or browser. What is shown here is the last that this page saw." };
+  }
+  if (code === "conversation_busy") {
+    return { kind: "busy", tone: "info", sentence: "An answer is being written in this conversation already.", detail: "Your message is back in the box; send it when the answer is complete." };
+  }
+  if (status === 0 || status === 502 || status === 503 || status === 504) {
+    return { kind: "network", tone: "warn", sentence: "Porch could not be reached.", detail: "Check the connection, or whether the server runs. What you wrote stays here." };
+  }
+  return { kind: "refused", tone: "danger", sentence: message || "That did not work." };
+}

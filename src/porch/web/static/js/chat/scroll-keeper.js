@@ -1,0 +1,75 @@
+/**
+ * Keeps the newest text in view for a reader who is at the end, and leaves everybody else where they are.
+ *
+ * A reader leaves the end by scrolling up and comes back by scrolling down to it or by the pill.
+ */
+
+const NEAR = 24;
+
+export class ScrollKeeper {
+  /** `onLeave(away)` is told when the reader leaves the end (true) and comes back (false). */
+  constructor(scroller, content, onLeave) {
+    this.scroller = scroller;
+    this.following = true;
+    this.onLeave = onLeave;
+    this.last = 0;
+    this.height = 0;
+    this.listening = new AbortController();
+    scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true, signal: this.listening.signal });
+    this.observer = new ResizeObserver(() => this.keep());
+    this.observer.observe(content);
+    this.observer.observe(scroller);
+  }
+
+  get #distance() {
+    return this.scroller.scrollHeight - this.scroller.clientHeight - this.scroller.scrollTop;
+  }
+
+  /** After the content changed: go to the end if the reader was there. */
+  keep() {
+    if (this.following) {
+      this.scroller.scrollTop = this.scroller.scrollHeight;
+      this.last = this.scroller.scrollTop;
+    } else if (this.#distance <= NEAR) {
+      this.#follow(true);
+    }
+    this.height = this.scroller.scrollHeight;
+  }
+
+  /** Go to the end and stay there. */
+  toEnd() {
+    this.#follow(true);
+    this.keep();
+  }
+
+  /** Change content above what is read, without moving what is read. */
+  hold(anchor, change) {
+    const before = anchor?.getBoundingClientRect().top ?? 0;
+    change();
+    if (anchor?.isConnected) this.scroller.scrollTop += anchor.getBoundingClientRect().top - before;
+    this.last = this.scroller.scrollTop;
+    this.height = this.scroller.scrollHeight;
+  }
+
+  /** Leave the scrolling to the reader for good. */
+  close() {
+    this.listening.abort();
+    this.observer.disconnect();
+  }
+
+  #scrolled() {
+    const { scrollTop, scrollHeight } = this.scroller;
+    // A shrinking page moves the reader up too: only a move of their own counts.
+    const up = scrollTop < this.last - 1 && scrollHeight >= this.height - 1;
+    this.last = scrollTop;
+    this.height = scrollHeight;
+    if (up && this.#distance > NEAR) this.#follow(false);
+    else if (this.#distance <= NEAR) this.#follow(true);
+  }
+
+  #follow(following) {
+    if (following === this.following) return;
+    this.following = following;
+    this.onLeave(!following);
+  }
+}

@@ -1,0 +1,59 @@
+/** The strip between conversation and box: what is wrong just now, and what to do about it. */
+
+import { make, say } from "./dom.js";
+import { noticeBox, requestFault, signInAddress } from "./notices.js";
+
+const BACK_MS = 3000;
+
+export class StatusStrip {
+  /** `ways` has recheck(), restore(), fresh(), reload(), resend(). */
+  constructor(ways) {
+    this.ways = ways;
+    this.line = make("p", { class: "line", role: "status" });
+    this.place = make("div", { class: "place" });
+    this.element = make("div", { class: "status" }, this.place, this.line);
+    this.kind = null;
+  }
+
+  /** Show a failed request. Answers its kind. */
+  fault(error, { resend }) {
+    const { kind, ...notice } = requestFault(error);
+    this.kind = kind;
+    this.place.replaceChildren(noticeBox({ ...notice, actions: this.#actions(kind, resend) }));
+    return kind;
+  }
+
+  clear() {
+    if (!this.kind) return;
+    this.kind = null;
+    this.place.replaceChildren();
+  }
+
+  /** The stream's connection was "lost" or is "back". */
+  connection(state) {
+    clearTimeout(this.timer);
+    const lost = state === "lost";
+    this.line.classList.toggle("lost", lost);
+    say(this.line, lost ? "The connection is lost. The answer goes on without it; trying to come back …" : "Connected again.");
+    if (!lost) this.timer = setTimeout(() => say(this.line, ""), BACK_MS);
+  }
+
+  quiet() {
+    if (this.line.classList.contains("lost")) this.connection("back");
+  }
+
+  #actions(kind, resend) {
+    const { ways } = this;
+    const reload = { label: "Try again", act: resend ? ways.resend : ways.reload };
+    switch (kind) {
+      case "signed-out":
+        return [{ label: "Sign in", href: signInAddress(), tab: true }, { label: "I have signed in", act: ways.recheck }];
+      case "gone":
+        return [{ label: "Bring it back", act: ways.restore }, { label: "Start a new conversation", act: ways.fresh }];
+      case "busy":
+        return [];
+      default:
+        return [reload];
+    }
+  }
+}

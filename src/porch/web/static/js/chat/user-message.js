@@ -1,0 +1,94 @@
+/** What a person said: shown as written, changed in place. */
+
+import { iconButton, make, say } from "./dom.js";
+import { cleanText } from "../markdown/text.js";
+import { plainText } from "./thread.js";
+import { VersionSwitch, grow, onSend } from "./controls.js";
+
+const FOLDED = 4000;
+
+export class UserMessageView {
+  /** `acts` has edit(id, text), show(id), copy(text). */
+  constructor(acts, { readonly }) {
+    this.acts = acts;
+    this.text = "";
+    this.words = make("div", { class: "bubble", dir: "auto" });
+    this.more = make("button", { type: "button", class: "link", hidden: true, on: { click: () => this.#unfold() } });
+    this.versions = new VersionSwitch((id) => acts.show(id));
+    this.editButton = iconButton("edit", "Edit this message", () => this.edit());
+    this.copyButton = iconButton("copy", "Copy this message", () => acts.copy(this.text, this.copyButton));
+    this.bar = make("div", { class: "bar" }, this.versions.element, this.copyButton, readonly ? null : this.editButton);
+    this.said = make("div", { class: "said" }, this.words, this.more, this.bar);
+    this.element = make("li", { class: "turn turn-user" }, make("h2", { class: "unseen" }, "You said"), this.said);
+  }
+
+  update(turn) {
+    const { message, locked } = turn;
+    this.id = message.id;
+    this.element.classList.toggle("pending", Boolean(turn.pending));
+    this.editButton.disabled = Boolean(locked || turn.pending);
+    this.versions.update(turn.versions, locked);
+    const text = plainText(message);
+    if (text === this.text && this.filled) return;
+    this.filled = true;
+    this.text = text;
+    this.folded = text.length > FOLDED;
+    this.#fill();
+  }
+
+  /** Turn the message into a box with its text; sending it starts another branch. */
+  edit() {
+    if (this.form) return;
+    const box = make("textarea", { class: "box", rows: "2", dir: "auto", "aria-label": "Your message" });
+    box.value = this.text;
+    const send = () => {
+      const text = box.value;
+      if (!text.trim()) return;
+      this.#close();
+      this.acts.edit(this.id, text);
+    };
+    this.form = make(
+      "form",
+      { class: "editing", on: { submit: (event) => { event.preventDefault(); send(); } } },
+      box,
+      make("p", { class: "soft" }, "Sending begins a new version of the conversation here. The old one stays."),
+      make(
+        "div",
+        { class: "row-end" },
+        make("button", { type: "button", class: "button", on: { click: () => this.#close() } }, "Cancel"),
+        make("button", { type: "submit", class: "button button-primary" }, "Send"),
+      ),
+    );
+    onSend(box, send);
+    this.form.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.isComposing) return;
+      event.stopPropagation();
+      this.#close();
+    });
+    grow(box);
+    this.said.hidden = true;
+    this.element.append(this.form);
+    box.focus();
+    box.setSelectionRange(box.value.length, box.value.length);
+  }
+
+  close() {}
+
+  #close() {
+    this.form?.remove();
+    this.form = null;
+    this.said.hidden = false;
+    this.editButton.focus();
+  }
+
+  #unfold() {
+    this.folded = !this.folded;
+    this.#fill();
+  }
+
+  #fill() {
+    say(this.words, cleanText(this.folded ? `${this.text.slice(0, FOLDED / 2)} …` : this.text));
+    this.more.hidden = this.text.length <= FOLDED;
+    say(this.more, this.folded ? `Show all ${this.text.length.toLocaleString()} characters` : "Show less");
+  }
+}

@@ -1,0 +1,165 @@
+"""`/api/v1/models` and its page over HTTP: what is told, who may change it, and that no key ever comes back."""
+
+import logging
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from porch.egress import Egress
+from porch.models import Models
+from porch.models.keys import FILE, ModelKeys
+from porch.models.pages import router as pages
+from porch.models.routes import router as routes
+from tests.conftest import FreshUrls
+from tests.http.app import Tenant, World, assembled
+from tests.http.client import Answer, Client
+from tests.providers.upstream import DONE, SAY, STOP, Upstream, answer, plain, upstream
+
+KEY = "sk-a-key-of-many-letters-x7Qa"
+KEYS = "/api/v1/models/keys"
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+GOOD = answer(SAY, STOP, DONE)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The app, an owner, and the provider's stand-in."""
+
+    world: World
+    ada: Tenant
+    place: Upstream
+    file: Path
+
+    @property
+    def client(self) -> Client:
+        return self.ada.client
+
+    async def send(self, path: str, **fields: str) -> Answer:
+        """Post a form."""
+        return await self.client.post(path, body=urlencode(fields).encode(), headers=FORM)
+
+
+@pytest.fixture
+async def desk(fresh_urls: FreshUrls, tmp_path: Path) -> AsyncGenerator[Desk]:
+    async with (
+        Egress() as egress,
+        upstream(GOOD) as place,
+        assembled(await fresh_urls(), [routes, pages]) as world,
+    ):
+        environ = {"OPENAI_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1"}
+        world.app.state.models = Models(environ, egress, keys=ModelKeys(tmp_path))
+        world.app.state.default_model = "local:smollm2"
+        yield Desk(world, await world.tenant("ada"), place, tmp_path / FILE)
+
+
+async def test_the_list_tells_state_and_abilities_of_every_provider(desk: Desk) -> None:
+    told = (await desk.client.get("/api/v1/models")).json
+    assert told["default"] == "local:smollm2"
+    items = {item["provider"]: item for item in told["items"]}
+    assert items["scripted"]["models"][0]["tools"] is True
+    assert items["openai"]["takes_key"]
+    assert {name for name, item in items.items() if item["takes_key"]} == {"openai"}
+    assert items["local"]["ready"] is False
+    four = next(model for model in items["openai"]["models"] if model["name"] == "openai:gpt-4o")
+    assert (four["context_tokens"], four["vision"], four["known"]) == (128_000, True, True)
+
+
+async def test_a_key_is_kept_used_and_shown_by_its_last_four_alone(desk: Desk) -> None:
+    kept = await desk.client.put(f"{KEYS}/openai", json={"key": KEY})
+    assert kept.status == 200
+    assert kept.json["key"] == {"source": "kept", "variable": "OPENAI_API_KEY", "last4": "x7Qa"}
+    tested = await desk.client.post("/api/v1/models/test", json={"model": "openai:m"})
+    assert tested.json["first_token_ms"] >= 0
+    assert f"Bearer {KEY}" in desk.place.requests[0].head
+    assert (await desk.client.delete(f"{KEYS}/openai")).status == 204
+    assert (await desk.client.delete(f"{KEYS}/openai")).code == "not_found"
+
+
+async def test_no_answer_no_page_and_no_log_line_holds_a_key(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    desk.place.behaviours[:] = [
+        plain(401, f'{{"error": {{"message": "Incorrect API key: {KEY}"}}}}'.encode())
+    ]
+    answers = [
+        await desk.client.put(f"{KEYS}/openai", json={"key": KEY}),
+        await desk.client.put(f"{KEYS}/openai", json={"key": [KEY]}),
+        await desk.client.put(f"{KEYS}/openai", json={"key": f"{KEY} {KEY}"}),
+        await desk.client.put(f"{KEYS}/nobody", json={"key": KEY}),
+        await desk.client.post("/api/v1/models/test", json={"model": "openai:m"}),
+        await desk.client.get("/api/v1/models"),
+        await desk.client.get("/models"),
+        await desk.send("/models/keys/openai", key=KEY, model="openai:m"),
+        await desk.send("/models/keys/openai", key=f"{KEY} {KEY}"),
+        await desk.send("/models/keys/nobody", key=KEY),
+        await desk.send("/models/test", model="openai:m"),
+    ]
+    assert {told.status for told in answers} == {200, 404, 422, 502}
+    for told in answers:
+        assert KEY.encode() not in told.body + str(told.headers).encode()
+    assert KEY not in caplog.text
+    assert KEY in desk.file.read_text()
+
+
+async def test_only_who_administers_models_changes_or_tries_them(desk: Desk) -> None:
+    runner = await desk.world.member(desk.ada, "runner")
+    reader = Client(
+        desk.world.app, await desk.world.token(desk.ada.workspace, desk.ada.owner, ["read:models"])
+    )
+    for client in (runner, reader):
+        assert (await client.put(f"{KEYS}/openai", json={"key": KEY})).code == "forbidden"
+        assert (await client.delete(f"{KEYS}/openai")).code == "forbidden"
+        assert (await client.post("/api/v1/models/test", json={"model": "scripted:test"})).code == "forbidden"
+        refused = await client.post("/models/keys/openai", body=b"key=" + KEY.encode(), headers=FORM)
+        assert refused.status == 403
+    assert (await reader.get("/api/v1/models")).status == 200
+    page = (await reader.get("/models")).body.decode()
+    assert "<form" not in page.partition("<main")[2]
+    assert (await Client(desk.world.app).put(f"{KEYS}/openai", json={"key": KEY})).code == "unauthenticated"
+    assert not desk.file.exists()
+
+
+async def test_a_test_that_fails_says_why_and_what_to_do(desk: Desk) -> None:
+    async def failed(model: str) -> str:
+        tried = await desk.client.post("/api/v1/models/test", json={"model": model})
+        assert tried.status in (422, 502)
+        return tried.json["detail"]
+
+    assert "switched off" in await failed("local:smollm2")
+    assert "not built in yet" in await failed("anthropic:claude")
+    assert "no provider" in await failed("nobody:m")
+    desk.place.behaviours[:] = [plain(401)]
+    assert "asks for a key" in await failed("openai:m")
+    await desk.client.put(f"{KEYS}/openai", json={"key": KEY})
+    assert "refused the key in the Models page" in await failed("openai:m")
+
+
+async def test_the_page_keeps_a_key_and_tries_it_at_once(desk: Desk) -> None:
+    sent = await desk.send("/models/keys/openai", key=KEY, model="openai:m")
+    assert (sent.status, sent.headers["location"]) == (303, "/models")
+    assert f"Bearer {KEY}" in desk.place.requests[0].head
+    page = (await desk.client.get("/models")).body.decode()
+    assert "<code>x7Qa</code>" in page
+    removed = await desk.send("/models/keys/openai/remove")
+    assert removed.status == 303
+    assert "x7Qa" not in (await desk.client.get("/models")).body.decode()
+
+
+async def test_a_key_that_the_provider_refuses_is_kept_and_said_to_be_refused(desk: Desk) -> None:
+    desk.place.behaviours[:] = [plain(401)]
+    page = await desk.send("/models/keys/openai", key=KEY, model="openai:m")
+    assert page.status == 200
+    assert "The key is kept, but the test failed." in page.body.decode()
+    assert desk.file.exists()
+
+
+async def test_what_is_typed_for_a_model_is_text_on_the_page(desk: Desk) -> None:
+    page = await desk.send("/models/test", model='<script>alert("x")</script>:m')
+    assert page.status == 422
+    assert b"<script>alert" not in page.body
+    empty = await desk.send("/models/test", model=" ")
+    assert (empty.status, b"Which model?" in empty.body) == (422, True)
