@@ -26,6 +26,9 @@ SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
 )
 
+# What anybody may keep says the same to everybody; a page loads dozens of these, and their headers add up.
+PUBLIC_HEADERS = ((b"x-content-type-options", b"nosniff"),)
+
 
 class Door:
     """ASGI middleware; add it last, so that it stands outside of all others."""
@@ -47,8 +50,10 @@ class Door:
             if message["type"] == "http.response.start":
                 started = True
                 headers = list(message.get("headers", ()))
-                present = {name.lower() for name, _ in headers}
-                message["headers"] = headers + [pair for pair in common if pair[0] not in present]
+                present = {name.lower(): value for name, value in headers}
+                public = present.get(b"cache-control", b"").startswith(b"public")
+                added = PUBLIC_HEADERS if public else common
+                message["headers"] = headers + [pair for pair in added if pair[0] not in present]
             return send(message)
 
         try:
