@@ -1,7 +1,8 @@
 """What a page costs: `python -m benchmarks.page [--rounds N] [NAME …]`, figures as JSON, one line a page.
 
 `server_p95_ms` is asked over one kept connection, `wire_kb` is all that a first visit fetches, compressed as it
-comes, and `paint_ms` is the first contentful paint of such a visit with the CPU slowed four times.
+comes, and `paint_ms` is the first contentful paint of such a visit with the CPU slowed four times; `paint_ratio`
+compares it with a page of one word and nothing else, served by nobody in particular.
 """
 
 import argparse
@@ -11,7 +12,7 @@ import time
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from tests.browser.conftest import QUIET, chromium, sign_in
 from tests.browser.furnished import furnish
 from tests.browser.house import House
@@ -64,6 +65,35 @@ async def visit(browser: "Browser", house: House, path: str, *, signed_in: bool)
     return sum(received) / 1000, float(paint)
 
 
+async def first_paint_of_a_word(browser: "Browser") -> float:
+    """The baseline: what the browser itself needs, ms."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><title>Word</title><p>Word", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "localhost", 0)
+        await site.start()
+        url = f"http://localhost:{runner.addresses[0][1]}"
+        paints: list[float] = []
+        for _ in range(VISITS):
+            context = await browser.new_context(viewport={"width": 390, "height": 844})
+            page = await context.new_page()
+            await page.goto(url + "/before")
+            tools: Any = await context.new_cdp_session(page)
+            await tools.send("Emulation.setCPUThrottlingRate", {"rate": SLOWED})
+            await page.goto(url + "/word", wait_until="networkidle")
+            paints.append(float(await page.evaluate(PAINT)))
+            await context.close()
+    finally:
+        await runner.cleanup()
+    return median(paints)
+
+
 async def run(rounds: int, only: list[str]) -> None:
     """Measure every page, or those named, and print what was found; what is over its limit is marked."""
     from playwright.async_api import async_playwright
@@ -80,6 +110,8 @@ async def run(rounds: int, only: list[str]) -> None:
         house = House(url, own.token, own.workspace, server.settings.data_dir, http)
         furnished = await furnish(house)
         browser = await playwright.chromium.launch(executable_path=program, args=QUIET)
+        word = await first_paint_of_a_word(browser)
+        print(json.dumps({"page": "one word", "paint_ms": round(word, 1)}), flush=True)
         for pages, signed_in in ((furnished.pages, True), (furnished.public, False)):
             for name, path in pages.items():
                 if only and name not in only:
@@ -93,6 +125,7 @@ async def run(rounds: int, only: list[str]) -> None:
                     "wire_kb": max(size for size, _ in visits),
                     "paint_ms": median(paint for _, paint in visits),
                 }
+                figures["paint_ratio"] = figures["paint_ms"] / word
                 over = [key for key, limit in LIMITS.items() if figures[key] > limit]
                 line = {"page": name, **{key: round(value, 1) for key, value in figures.items()}}
                 print(json.dumps({**line, "over": over} if over else line), flush=True)

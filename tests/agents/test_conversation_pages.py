@@ -165,6 +165,42 @@ async def test_the_chat_page_can_be_read_without_javascript(
     assert len(long) < 60_000, "the page stays small however long the conversation is"
 
 
+async def test_long_messages_make_no_long_page(world: World, ada: Tenant, conversations: str) -> None:
+    made = await begin(ada.client, conversations, title="Long")
+    essay = [{"type": "text", "text": "word " * 50_000}]
+    await say(world, ada, made, [essay] * 10)
+    page = await look(ada.client, f"/chat/{made}")
+    assert len(page) < 60_000
+    assert "word word" in page
+    assert "Read it all as a file" in page
+    url = (await ada.client.post(of(made, "/shares"))).json["url"]
+    shared = await look(Client(world.app), url)
+    assert len(shared) < 1_500_000, "of two and a half million characters"
+    assert "this is the end of it" in shared
+
+
+async def test_a_link_names_the_public_address_where_there_is_one(
+    world: World, ada: Tenant, conversation: str
+) -> None:
+    async def made() -> str:
+        page = await look_at_link(ada.client, conversation)
+        return page.partition('id="link" type="text" readonly value="')[2].partition("/shared/")[0]
+
+    assert await made() == "http://localhost:8642"
+    world.app.state.url = "https://porch.example"
+    try:
+        assert await made() == "https://porch.example"
+    finally:
+        del world.app.state.url
+
+
+async def look_at_link(client: Client, conversation: str) -> str:
+    """The page that shows a link just made."""
+    answer = await send(client, f"/conversations/{conversation}/share")
+    assert answer.status == 200, answer.body
+    return answer.body.decode()
+
+
 async def test_an_empty_conversation_is_a_page_too(ada: Tenant, conversations: str) -> None:
     made = await begin(ada.client, conversations)
     page = await look(ada.client, f"/chat/{made}")

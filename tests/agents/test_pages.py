@@ -373,6 +373,23 @@ async def test_versions_that_are_not_there_are_a_page_with_a_sentence(ada: Tenan
     await page(ada, f"/agents/helper/versions/{span}", 404)
 
 
+async def test_a_very_long_difference_is_shown_from_its_beginning(ada: Tenant) -> None:
+    lines = ["\n".join(f"{number % divisor}" for number in range(30_000)) for divisor in (7, 9)]
+    await make(ada, instructions=lines[0])
+    await ada.client.post(f"{ada.path}/agents/helper/versions")
+    await ada.client.patch(f"{ada.path}/agents/helper", json={"instructions": lines[1]})
+    shown = await page(ada, "/agents/helper/versions/1..draft")
+    assert len(shown) < 200_000
+    assert "more lines of this difference are not shown" in shown
+
+
+@pytest.mark.parametrize("number", ["-1", "0", "-9999999999999", "9999999999999"])
+async def test_no_draft_is_made_of_a_version_that_is_not_there(ada: Tenant, number: str) -> None:
+    await make(ada)
+    answer = await send(ada, f"/agents/helper/versions/{number}/restore", {"revision": "1"})
+    assert answer.status == 404
+
+
 async def test_an_old_version_becomes_the_draft_again(ada: Tenant) -> None:
     await make(ada, instructions="The old way.")
     await ada.client.post(f"{ada.path}/agents/helper/versions")

@@ -486,6 +486,15 @@ async def test_answers_are_read_out_by_sentences(chat: Chat) -> None:
     assert await log.locator("p").count() <= 3
 
 
+async def test_an_answer_that_broke_off_is_not_read_out_as_complete(chat: Chat) -> None:
+    await chat.say("[[say Half.]] [[finish length]]")
+    await expect(chat.answers.last.get_by_role("alert")).to_contain_text("breaks off here")
+    await chat.finished()
+    log = chat.page.get_by_role("log")
+    await expect(log).to_contain_text("Half.")
+    await expect(log).not_to_contain_text("complete")
+
+
 HOSTILE = [
     "<script>window.hurt = 1</script>",
     '<img src="x" onerror="window.hurt = 1">',
@@ -548,6 +557,16 @@ async def test_a_pasted_book_is_taken_at_once(chat: Chat) -> None:
     await expect(chat.questions.last.get_by_role("button", name="Show all")).to_be_visible()
     await expect(chat.box).to_have_value("")
     await chat.finished()
+
+
+async def test_a_message_that_is_too_long_is_given_back_and_not_offered_to_be_sent_again(chat: Chat) -> None:
+    line = "a" * 1_000_000
+    await chat.box.fill(line)
+    await chat.box.press("Enter")
+    refusal = chat.page.get_by_role("alert")
+    await expect(refusal).to_contain_text("over 512 KiB")
+    await expect(refusal.get_by_role("button")).to_have_count(0)
+    assert await chat.box.input_value() == line
 
 
 async def test_ten_thousand_messages_open_at_the_newest_and_scroll_back(gate: Gate, visit: Visit) -> None:

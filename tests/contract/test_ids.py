@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from porch.contract.errors import NotFound
-from porch.contract.ids import PREFIXES, format_id, new_id, new_uuid, parse_id
+from porch.contract.ids import format_id, new_id, new_uuid, parse_id
 
 
 def test_a_new_id_is_a_uuid_of_version_7_and_of_now() -> None:
@@ -30,7 +30,7 @@ def test_ids_of_one_millisecond_differ(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({new_uuid() for _ in range(1000)}) == 1000
 
 
-@given(st.uuids(), st.sampled_from(sorted(PREFIXES)))
+@given(st.uuids(), st.sampled_from(["agt", "conv", "msg", "run", "shr", "ws"]))
 def test_an_id_reads_back(value: UUID, prefix: str) -> None:
     assert parse_id(prefix, format_id(prefix, value)) == value
 

@@ -39,6 +39,10 @@ def an_app() -> FastAPI:
     async def shown_with(request: Request, sentence: str) -> Response:
         return render(request, "error.html", 200, **error_context(sentence))
 
+    @router.get("/opened/{link}", dependencies=[public()])
+    async def opened(request: Request, link: str) -> Response:
+        return await shown_with(request, link)
+
     @router.get("/broken", dependencies=[public()])
     async def broken(request: Request, kind: str) -> Response:
         raise FAILURES[kind]
@@ -108,7 +112,7 @@ async def test_a_page_carries_the_policy_and_is_kept_by_nobody(client: Client) -
 async def test_a_page_names_its_files_as_the_app_says() -> None:
     app = an_app()
     app.state.static = lambda path: f"/elsewhere/{path}"  # pyright: ignore[reportUnknownLambdaType]  # a string
-    assert '<link rel="stylesheet" href="/elsewhere/css/tokens.css">' in text_of(
+    assert '<link rel="stylesheet" href="/elsewhere/css/site.css">' in text_of(
         await Client(app).get("/shown")
     )
 
@@ -210,6 +214,19 @@ async def test_where_no_page_can_be_made_a_problem_still_tells(caplog: pytest.Lo
         answer = await Client(app).get("/shown", headers=BROWSER)
     assert (answer.status, answer.code) == (500, "internal")
     assert answer.headers["x-request-id"] in caplog.text
+
+
+async def test_no_log_line_holds_the_secret_in_a_link(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(path: str) -> str:
+        raise KeyError(path)
+
+    app = an_app()
+    app.state.static = fail
+    with caplog.at_level(logging.DEBUG):
+        answer = await Client(app).get("/opened/s3cr3t", headers=BROWSER)
+    assert answer.status == 500
+    assert "/opened/{link}" in caplog.text
+    assert "s3cr3t" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from porch.contract.errors import Forbidden, NotFound, Unauthenticated
+from porch.contract.errors import Forbidden, InvalidInput, NotFound, Unauthenticated
 from porch.contract.ids import format_id, new_id, new_uuid
 from porch.contract.principal import Principal
 from porch.identity import session_store, sessions
 from porch.identity.authentication import Authenticator, authenticate
-from porch.identity.service import create_token
+from porch.identity.service import create_token, revoke_token
 from porch.identity.tokens import ALPHABET, digest, is_link, is_well_formed, mint, mint_link
 from porch.storage.database import Database
 from tests.conftest import FreshUrls
@@ -168,6 +168,33 @@ async def test_no_session_outlives_the_token_behind_its_link(world: World, ada: 
     assert listed.expires_at - listed.created_at <= timedelta(hours=1)
 
 
+async def test_a_token_that_ends_makes_no_longer_lived_one_by_signing_in(world: World, ada: Tenant) -> None:
+    brief = await world.token(ada.workspace, ada.owner, lifetime=timedelta(hours=1))
+    made = await sessions.create_link(await authenticate(world.database, brief), world.database, URL)
+    secret = await sessions.redeem_link(world.database, made.url.rpartition("/")[2])
+    assert secret
+    principal = await Authenticator(world.database).session(secret)
+    with pytest.raises(InvalidInput, match="outlive"):
+        await create_token(
+            principal, world.database, name="long", scopes=["admin:*"], lifetime=timedelta(days=300)
+        )
+    token, _ = await create_token(principal, world.database, name="brief", scopes=["admin:*"])
+    assert token.expires_at
+    assert token.expires_at - token.created_at <= timedelta(hours=1)
+
+
+async def test_revoking_a_token_closes_the_links_that_it_made(world: World, ada: Tenant) -> None:
+    leaked = await authenticate(world.database, await world.token(ada.workspace, ada.owner))
+    made = await sessions.create_link(leaked, world.database, URL)
+    link, other = made.url.rpartition("/")[2], await link_of(world, ada)
+    await revoke_token(leaked, world.database, format_id("tok", leaked.credential))
+    found = await sessions.read_link(world.database, link)
+    assert found
+    assert found.state == "expired"
+    assert await sessions.redeem_link(world.database, link) is None
+    assert await sessions.redeem_link(world.database, other)
+
+
 async def test_a_session_ends_30_days_after_its_last_use_and_after_90_in_all(
     world: World, ada: Tenant
 ) -> None:
@@ -244,6 +271,34 @@ async def test_a_session_that_is_ended_is_forgotten_at_once(world: World, ada: T
     for gone in (session, new_id("ses"), new_id("tok"), "ses_", "../x", "\x00"):
         with pytest.raises(NotFound):
             await sessions.end_session(principal, world.database, gone)
+
+
+async def test_a_question_under_way_while_a_session_ends_does_not_keep_it_alive(
+    world: World, ada: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = await signed_in(world, ada)
+    authenticator = Authenticator(world.database)
+    found, go_on = asyncio.Event(), asyncio.Event()
+    real = session_store.find_session
+
+    async def find_slowly(*of: Any) -> Any:
+        row = await real(*of)
+        found.set()
+        await go_on.wait()
+        return row
+
+    monkeypatch.setattr(session_store, "find_session", find_slowly)
+    asked = asyncio.create_task(authenticator.session(secret))
+    await found.wait()
+    monkeypatch.setattr(session_store, "find_session", real)
+    principal = await authenticator.session(secret)
+    await sessions.end_session(principal, world.database, format_id("ses", principal.credential))
+    authenticator.forget()
+    go_on.set()
+    await asked
+    with pytest.raises(Unauthenticated):
+        await authenticator.session(secret)
+    await authenticator.close()
 
 
 async def test_a_session_is_no_token_and_a_token_no_session_also_when_remembered(

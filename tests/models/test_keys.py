@@ -2,8 +2,10 @@
 
 import asyncio
 import stat
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -128,6 +130,29 @@ async def test_keys_put_at_the_same_time_leave_one_of_them_whole(tmp_path: Path,
     await asyncio.gather(*(models.keep_key("openai", key) for key in given))
     assert ModelKeys(tmp_path).over({})["OPENAI_API_KEY"] in given
     assert [entry.name for entry in tmp_path.iterdir()] == [FILE]
+
+
+def test_while_a_key_changes_there_is_always_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_nothing(path: Path, kept: dict[str, str]) -> None: ...
+
+    monkeypatch.setattr("porch.models.keys._replace", write_nothing)
+    keys = ModelKeys(tmp_path)
+    keys.put("openai", "sk-kept-key-0")
+    environ = keys.over({"OPENAI_API_KEY": "sk-of-the-environment"})
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        changing = Thread(
+            target=lambda: [keys.put("openai", f"sk-kept-key-{number}") for number in range(2000)]
+        )
+        changing.start()
+        seen: set[str] = set()
+        while changing.is_alive():
+            seen.add(environ["OPENAI_API_KEY"])
+        changing.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert all(key.startswith("sk-kept-key-") for key in seen)
 
 
 async def test_without_a_place_for_keys_the_environment_is_named(egress: Egress) -> None:

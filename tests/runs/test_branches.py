@@ -218,6 +218,13 @@ async def test_a_draft_conversation_is_answered_by_the_draft_and_no_other_is(des
         assert isinstance(started, RunStarted)
         assert isinstance(step, StepStarted)
         assert (started.version, step.model) == (version, model)
+    mine = desk.principal
+    runner = Principal(
+        "user", mine.id, mine.workspace, "ada", "runner", frozenset({"run:agents"}), new_uuid()
+    )
+    await desk.runs.start_run(runner, where, text("[[say Hi.]]"))
+    with pytest.raises(Forbidden, match="write:agents"):
+        await desk.runs.start_run(runner, trial, text("[[say Hi.]]"))
 
 
 async def test_nothing_is_answered_in_a_deleted_conversation(desk: Desk) -> None:

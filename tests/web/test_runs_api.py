@@ -238,3 +238,12 @@ async def test_a_narrow_token_of_the_owner_does_not_reach_the_runs_of_others(hou
     assert (await narrow.get(started.headers["location"])).status == 404
     assert (await narrow.post(f"/api/v1/conversations/{mine}/runs", json={"input": "hi"})).status == 404
     assert (await house.ada.client.get(started.headers["location"])).status == 200
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[", b""])
+async def test_who_may_not_come_in_is_told_so_before_their_message_is_looked_at(
+    house: House, body: bytes
+) -> None:
+    where = await house.conversation()
+    answer = await house.ada.client.as_(None).post(f"{where}/runs", body=body)
+    assert answer.status == 401

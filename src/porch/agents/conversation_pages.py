@@ -1,6 +1,7 @@
 """Pages of conversations: the list, the chat, and what a shared link shows."""
 
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from fastapi import Query, Request
@@ -10,6 +11,7 @@ from porch.agents.activity import Activity
 from porch.agents.conversation_views import (
     conversation_view,
     hit_view,
+    is_cut,
     share_view,
     transcript_view,
 )
@@ -21,9 +23,10 @@ from porch.contract.ids import format_id
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
 from porch.http.auth import public, requires
+from porch.http.hosts import LOCAL
 from porch.http.pages import form, local_path, page_router, redirect, render, visitor
 from porch.http.pagination import cut
-from porch.http.state import database
+from porch.http.state import database, public_url
 
 router = page_router("conversations")
 
@@ -69,7 +72,7 @@ async def list_conversations(
 async def open_chat(request: Request, principal: Reader, conversation: str) -> Response:
     """A conversation to read and to continue."""
     found, agent, messages = await Conversations(database(request)).branch(
-        principal, conversation, limit=READ_MESSAGES
+        principal, conversation, limit=READ_MESSAGES, room=4 * READ_CHARACTERS
     )
     speaker = in_short(agent.title or found.agent_handle, 80)
     transcript = transcript_view(messages, speaker, READ_CHARACTERS)
@@ -79,7 +82,7 @@ async def open_chat(request: Request, principal: Reader, conversation: str) -> R
         conversation=conversation_view(principal, found),
         speaker=speaker,
         transcript=transcript,
-        left_out=len(transcript) < len(messages) or bool(messages and messages[0].parent),
+        left_out=is_cut(transcript, messages),
         may_write=principal.allows("write", "conversations"),
     )
 
@@ -133,7 +136,7 @@ async def list_shares(request: Request, principal: Writer, conversation: str) ->
 async def share(request: Request, principal: Writer, conversation: str) -> Response:
     """Makes a link, which is shown this once."""
     made, token = await Shares(database(request)).create(principal, conversation)
-    url = f"{request.url.scheme}://{request.url.netloc}/shared/{token}"
+    url = f"{_address(request)}/shared/{token}"
     return await _shares(request, principal, conversation, url=url, made=format_id("shr", made.id))
 
 
@@ -165,7 +168,7 @@ async def read_shared(request: Request, token: str) -> Response:
         created_at=shared.created_at,
         messages=msgspec.to_builtins(shared.messages),
         transcript=transcript,
-        left_out=shared.left_out or len(transcript) < len(shared.messages),
+        left_out=shared.left_out or is_cut(transcript, shared.messages),
     )
     response.headers["X-Robots-Tag"] = "noindex"
     return response
@@ -190,6 +193,12 @@ async def _shares(
 def show(request: Request, page: str, status: int = 200, **context: Any) -> Response:
     """One of the conversations' pages."""
     return render(request, f"conversations/{page}.html", status, **{"nav": "conversations", **context})
+
+
+def _address(request: Request) -> str:
+    """The address that others reach: the public one, or where nobody set one, how the browser came."""
+    known = public_url(request)
+    return known if urlsplit(known).hostname not in LOCAL else str(request.base_url).rstrip("/")
 
 
 def _then(sent: str, view: dict[str, Any]) -> str:

@@ -207,19 +207,27 @@ async def index_messages(database: Database, limit: int) -> int:
 
 
 async def read_branch(
-    connection: Connection, workspace: UUID, head: UUID, limit: int | None = None
+    connection: Connection, workspace: UUID, head: UUID, limit: int | None = None, room: int | None = None
 ) -> list[Message]:
-    """The messages up to this one, oldest first; with a limit, the newest of them."""
+    """The messages up to this one, oldest first; with a limit the newest of them, and no more once they fill `room`.
+
+    `room` is in bytes; this message itself is always there.
+    """
     rows = await connection.fetch(
         "WITH RECURSIVE branch AS ("
-        " SELECT m.id, m.parent_id, 1 AS n FROM porch.messages m WHERE m.workspace_id = $1 AND m.id = $2"
-        " UNION ALL SELECT m.id, m.parent_id, b.n + 1 FROM branch b"
-        " JOIN porch.messages m ON m.workspace_id = $1 AND m.id = b.parent_id WHERE b.n < coalesce($3, 1000000))"
+        " SELECT m.id, m.parent_id, 1 AS n, CASE WHEN $4::bigint IS NULL THEN 0"
+        "  ELSE octet_length(m.parts::text)::bigint END AS size"
+        " FROM porch.messages m WHERE m.workspace_id = $1 AND m.id = $2"
+        " UNION ALL SELECT m.id, m.parent_id, b.n + 1, CASE WHEN $4::bigint IS NULL THEN 0"
+        "  ELSE b.size + octet_length(m.parts::text) END"
+        " FROM branch b JOIN porch.messages m ON m.workspace_id = $1 AND m.id = b.parent_id"
+        " WHERE b.n < coalesce($3, 1000000) AND ($4::bigint IS NULL OR b.size < $4))"
         " SELECT m.id, m.parent_id, m.run_id, m.role, m.parts, m.created_at"
         " FROM branch b JOIN porch.messages m ON m.workspace_id = $1 AND m.id = b.id ORDER BY b.n DESC",
         workspace,
         head,
         limit,
+        room,
     )
     return [_message(row) for row in rows]
 

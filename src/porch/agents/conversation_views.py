@@ -62,24 +62,39 @@ def share_view(share: Share) -> View:
 
 
 def transcript_view(messages: Sequence[Message], speaker: str, room: int) -> list[View]:
-    """Messages as plain text, the newest that fit into `room` characters: for reading without JavaScript."""
+    """Messages as plain text, the newest that fit into `room` characters: for reading without JavaScript.
+
+    Of the newest one its beginning is always there; `cut` says that the rest of it is not.
+    """
     shown: list[View] = []
     for message in reversed(messages):
-        pieces = [piece for part in message.parts if (piece := _piece(part))]
-        room -= sum(len(piece["text"]) for piece in pieces)
-        if shown and room < 0:
+        pieces: list[View] = []
+        cut = False
+        for part in message.parts:
+            cut = cut or room <= 0
+            if not cut and (piece := _piece(part, room)):
+                cut = len(piece["text"]) > room
+                room -= len(piece["text"])
+                pieces.append(piece)
+        if cut and shown:
             break
         who = "You" if message.role == "user" else speaker
-        shown.append({"who": who, "mine": message.role == "user", "pieces": pieces})
+        shown.append({"who": who, "mine": message.role == "user", "pieces": pieces, "cut": cut})
     return shown[::-1]
 
 
-def _piece(part: Part) -> View | None:
+def is_cut(transcript: Sequence[View], messages: Sequence[Message]) -> bool:
+    """Whether a transcript of these messages leaves out anything of their conversation."""
+    older = bool(messages) and messages[0].parent is not None
+    return older or len(transcript) < len(messages) or any(message["cut"] for message in transcript)
+
+
+def _piece(part: Part, room: int) -> View | None:
     match part:
         case TextPart(text=text) | RefusalPart(text=text):
-            return {"kind": "text", "label": "", "text": legible(text)}
+            return {"kind": "text", "label": "", "text": _cut(text, room)}
         case ReasoningPart(text=text):
-            return {"kind": "thinking", "label": "Thinking", "text": legible(text)} if text else None
+            return {"kind": "thinking", "label": "Thinking", "text": _cut(text, room)} if text else None
         case ToolCallPart():
             given = part.raw_arguments if part.arguments is None else _json(part.arguments)
             return {"kind": "tool", "label": f"Called {in_short(part.name, 80)}", "text": _cut(given or "")}
@@ -94,5 +109,5 @@ def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _cut(text: str) -> str:
-    return legible(text if len(text) <= MAX_TOOL else text[:MAX_TOOL] + "…")
+def _cut(text: str, longest: int = MAX_TOOL) -> str:
+    return legible(text if len(text) <= longest else text[:longest] + "…")

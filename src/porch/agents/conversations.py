@@ -143,11 +143,11 @@ class Conversations:
         return found if found is not None and may_see(principal, found) else None
 
     async def branch(
-        self, principal: Principal, conversation: str, *, limit: int | None = None
+        self, principal: Principal, conversation: str, *, limit: int | None = None, room: int | None = None
     ) -> tuple[Conversation, Definition, list[Message]]:
         """A conversation, its agent's definition, and the messages up to its head, oldest first.
 
-        With `limit`, at most so many, the newest.
+        With `limit`, at most so many, the newest; with `room`, no more once they fill so many bytes.
         """
         principal.require("read", "conversations")
         async with self.database.tenant(principal.workspace) as connection:
@@ -155,7 +155,9 @@ class Conversations:
             agent = await agent_of(connection, principal.workspace, found)
             if found.head_message_id is None:
                 return found, agent, []
-            messages = await store.read_branch(connection, principal.workspace, found.head_message_id, limit)
+            messages = await store.read_branch(
+                connection, principal.workspace, found.head_message_id, limit, room
+            )
             return found, agent, messages
 
     async def messages(

@@ -7,6 +7,7 @@ steps. What would cost more is shown as taken out and put in whole, which is as 
 import json
 import re
 from collections.abc import Hashable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any, Literal, cast
 
 import msgspec
@@ -16,6 +17,8 @@ from porch.contract.definition import Definition
 
 CONTEXT = 3
 STEPS = 200_000
+# What it costs in steps to look into a pair of lines at all.
+PAIR_STEPS = 50
 KEPT_WORDS = 0.35
 LABELS = {
     "name": "Handle",
@@ -160,7 +163,8 @@ def _walked_back(trail: list[dict[int, int]], x: int, y: int) -> list[Match]:
 
 def _changed(old: list[str], new: list[str], budget: Budget) -> Iterator[Line]:
     """The lines that went, then those that came; the first of each are taken for one another, and so on."""
-    pairs = [_by_word(a, b, budget) for a, b in zip(old, new, strict=False)]
+    together = zip(old, new, strict=False)
+    pairs = [_by_word(a, b, budget) for a, b in takewhile(lambda _: budget.spend(PAIR_STEPS), together)]
     yield from (Line("removed", pieces) for pieces, _ in pairs)
     yield from (Line("removed", (Piece(line, True),)) for line in old[len(pairs) :])
     yield from (Line("added", pieces) for _, pieces in pairs)

@@ -23,7 +23,8 @@ from porch.storage.database import Database
 TOKEN_BYTES = 24
 TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 MAX_SHARES = 200
-MAX_SHOWN = 1000
+# Anybody who has a link may ask for its page as often as they like.
+MAX_SHOWN, MAX_SHOWN_BYTES = 1000, 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Shares:
                 )
             agent = await agent_of(connection, target.workspace, conversation)
             messages = await conversation_store.read_branch(
-                connection, target.workspace, target.message, MAX_SHOWN
+                connection, target.workspace, target.message, MAX_SHOWN, MAX_SHOWN_BYTES
             )
         return SharedConversation(
             title=conversation.title,

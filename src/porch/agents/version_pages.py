@@ -122,7 +122,7 @@ async def restore_version(request: Request, principal: AgentWriter, agent: str, 
     """Makes a version's definition the draft again, under the agent's present handle."""
     agents = agents_of(request)
     sent = await form(request)
-    found, version = await agents.version(principal, agent, min(number, 10**9))
+    found, version = await agents.version(principal, agent, max(0, min(number, 10**9)))
     definition = {**values_of(version.definition), "name": found.handle}
     if sent.get("revision") != str(found.revision):
         said = "The draft was changed since you looked, so it was left alone. This is the difference now."

@@ -27,6 +27,8 @@ SHELF = ("assistant", "tool-user", "reviewer", "translator", "tutor", "minutes",
 # Paths below /agents that are no agent's: one of this name is reached by its id.
 TAKEN = frozenset({"new"})
 OLLAMA_SECONDS = 0.05
+# Of one difference; more is not read by anybody, and takes seconds to write.
+MAX_LINES = 1000
 
 View = dict[str, Any]
 
@@ -89,9 +91,13 @@ def version_view(version: Version) -> View:
 
 
 def difference_view(old: Definition, new: Definition) -> list[View]:
-    """The difference between two definitions, every unseen character in it shown."""
+    """The difference between two definitions, every unseen character in it shown; of a very long one its beginning."""
     return [
-        {"label": difference.label, "lines": [_line_view(line) for line in difference.lines]}
+        {
+            "label": difference.label,
+            "lines": [_line_view(line) for line in difference.lines[:MAX_LINES]],
+            "left_out": max(0, len(difference.lines) - MAX_LINES),
+        }
         for difference in compare(old, new)
     ]
 

@@ -218,7 +218,7 @@ async def check_models(settings: Settings) -> AsyncIterator[Check]:
         except SetupError as error:
             yield Check("Demo model", "warning", error.message, f"{program()} model install")
     ready: list[str] = []
-    for item in await look_around():
+    for item in await look_around(data_dir=settings.data_dir):
         if item.provider in ("local", "scripted"):
             continue
         if item.ready:

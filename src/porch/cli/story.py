@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -69,7 +70,8 @@ class Story:
         """The commands that lead on, and the better models that are at hand."""
         call, options = program(), self._invocation.options
         steps = [
-            (f"{call} hello{options} --model {name}", why) for name, why in self._link.run(better_models())
+            (f"{call} hello{options} --model {name}", why)
+            for name, why in self._link.run(better_models(self._invocation.settings().data_dir))
         ]
         address = f"@{self._link.server.workspace}/{AGENT}"
         steps += [
@@ -141,12 +143,12 @@ class Story:
             self._start.done("Demo model", seconds, "SmolLM2 135M, bundled")
 
 
-async def better_models() -> list[tuple[str, str]]:
+async def better_models(data_dir: Path) -> list[tuple[str, str]]:
     """Models that stand ready beside the bundled one, each with why it is offered."""
     from porch.cli.models import look_around
 
     offers: list[tuple[str, str]] = []
-    for found in await look_around():
+    for found in await look_around(data_dir=data_dir):
         if found.provider == "openai" and found.ready:
             name = found.models[0] if found.models else "openai:gpt-5-mini"
             offers.append(

@@ -10,10 +10,6 @@ from uuid import UUID
 
 from porch.contract.errors import NotFound
 
-PREFIXES = frozenset(
-    {"usr", "ws", "mem", "tok", "ses", "agt", "ver", "conv", "msg", "run", "call", "apr", "inst", "req"}
-)
-
 
 class _Clock:
     """Unix time in 1/4096 ms that never gives the same twice (RFC 9562, section 6.2, method 3)."""

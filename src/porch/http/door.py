@@ -63,7 +63,7 @@ class Door:
         except Exception as error:
             expected = isinstance(error, PorchError)
             if not expected:
-                log.exception("Request %s failed: %s %s", request_id, scope["method"], scope["path"])
+                log.exception("Request %s failed: %s %s", request_id, scope["method"], _route(scope))
             if started:
                 raise
             answer = await _answer(scope, error)
@@ -80,6 +80,11 @@ async def _answer(scope: Scope, error: Exception) -> Response:
         except Exception:
             log.exception("The page that explains a failure failed")
     return problem_of(error) if isinstance(error, PorchError) else unexpected()
+
+
+def _route(scope: Scope) -> str:
+    """The path as its route declares it: in a path itself there may be a link's secret."""
+    return str(getattr(scope.get("route"), "path", scope["path"]))
 
 
 def _header(scope: Scope, wanted: bytes) -> bytes | None:

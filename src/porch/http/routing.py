@@ -1,12 +1,17 @@
 """Routes as all rooms make them: JSON bodies read with care, and none without a declared authorisation."""
 
+import functools
+import typing
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import msgspec
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
+from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from porch.contract.errors import SetupError
 from porch.http.auth import Public, Requires
@@ -34,6 +39,55 @@ class JsonRoute(APIRoute):
             return await handle(request)
 
         return read_and_handle
+
+
+class DirectRoute(JsonRoute):
+    """A JsonRoute on the way to the first token, called without FastAPI's search for its arguments (0.3 ms).
+
+    Its function takes `request`, `principal`, the path's parameters as text and, if it reads one, `body` (a pydantic
+    model), all by these names, and answers a Response. For `add_api_route(…, route_class_override=DirectRoute)`.
+    """
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in (self.methods or ()):
+            await super().handle(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        response = await self._call(request)
+        await response(scope, receive, send)
+
+    async def _call(self, request: Request) -> Response:
+        values: dict[str, Any] = {"request": request, **request.path_params}
+        values["principal"] = await self._requires(request)
+        body = await request.body()
+        if body:
+            check_json_type(request.headers)
+        if self.body_field is not None:
+            values["body"] = _validated(self._model, decode_json(body) if body else None)
+        return await self.endpoint(**values)
+
+    @functools.cached_property
+    def _requires(self) -> Requires:
+        declared = _declaration(self)
+        if not isinstance(declared, Requires):
+            raise SetupError(f"{self.path!r} has no principal: a DirectRoute declares requires(…).")
+        return declared
+
+    @functools.cached_property
+    def _model(self) -> type[BaseModel]:
+        return typing.get_type_hints(self.endpoint)["body"]
+
+
+def _validated(model: type[BaseModel], value: Any) -> BaseModel:
+    """The body as FastAPI would read it. Raises RequestValidationError as it would."""
+    if value is None:
+        raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise RequestValidationError(
+            [{**item, "loc": ("body", *item["loc"])} for item in error.errors(include_url=False)]
+        ) from None
 
 
 def api_router(prefix: str, tag: str) -> APIRouter:

@@ -45,32 +45,32 @@ class Authenticator:
         self._kept_sessions: dict[bytes, tuple[float, Principal]] = {}
 
     async def __call__(self, token: str, address: str | None = None) -> Principal:
-        asked, key = time.monotonic(), digest(token)
-        if (kept := self._kept.get(key)) and kept[0] > asked:
-            return kept[1]
+        asked, key, kept = time.monotonic(), digest(token), self._kept
+        if (known := kept.get(key)) and known[0] > asked:
+            return known[1]
         row = await _find(self.database, token)
         principal = _principal(row)
-        _keep(self._kept, key, asked, principal, row["expires_at"])
+        _keep(kept, key, asked, principal, row["expires_at"])
         if _is_due(row["last_used_at"]):
             self._touch(principal, address)
         return principal
 
     async def session(self, secret: str, address: str | None = None) -> Principal:
         """Who a session stands for, by the secret that its browser keeps. Raises Unauthenticated."""
-        asked, key = time.monotonic(), digest(secret)
-        if (kept := self._kept_sessions.get(key)) and kept[0] > asked:
-            return kept[1]
+        asked, key, kept = time.monotonic(), digest(secret), self._kept_sessions
+        if (known := kept.get(key)) and known[0] > asked:
+            return known[1]
         row = await _find_session(self.database, secret)
         principal = _principal_of_session(row)
-        _keep(self._kept_sessions, key, asked, principal, row["expires_at"])
+        _keep(kept, key, asked, principal, row["expires_at"])
         if _is_due(row["last_used_at"]):
             self._touch(principal, address)
         return principal
 
     def forget(self) -> None:
         """Ask the database again for every credential: something about them has changed."""
-        self._kept.clear()
-        self._kept_sessions.clear()
+        # New ones, so that an answer still under way is kept where nobody looks any more.
+        self._kept, self._kept_sessions = {}, {}
 
     async def close(self) -> None:
         """Waits for the notes under way."""

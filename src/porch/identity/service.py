@@ -8,7 +8,7 @@ from porch.contract.errors import InvalidInput, NotFound
 from porch.contract.ids import parse_id
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
-from porch.identity import store
+from porch.identity import session_store, store
 from porch.identity.model import Token, Workspace
 from porch.identity.policy import check_grantable
 from porch.identity.tokens import MintedToken, mint
@@ -120,13 +120,13 @@ async def _reach(connection: Connection, principal: Principal, token: str) -> To
 
 
 async def _remaining(connection: Connection, principal: Principal) -> timedelta | None:
-    """How long the token in use has left, None for ever and for a signed-in person."""
-    if principal.via != "token":
-        return None
-    used = await store.read_token(connection, principal.workspace, principal.credential)
-    if used is None or used.expires_at is None:
-        return None
-    return used.expires_at - datetime.now(UTC)
+    """How long the token in use has left, or the one that a session comes from; None for ever."""
+    if principal.via == "session":
+        ends = await session_store.session_bound(connection, principal.credential)
+    else:
+        used = await store.read_token(connection, principal.workspace, principal.credential)
+        ends = used.expires_at if used else None
+    return ends - datetime.now(UTC) if ends else None
 
 
 def _existing(principal: Principal, workspace: Workspace | None) -> Workspace:

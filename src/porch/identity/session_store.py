@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from porch.contract.principal import Principal
 from porch.identity.model import Session, SignInLink
 from porch.storage.connection import Connection, Record
 
@@ -16,11 +17,16 @@ async def installation_id(connection: Connection) -> UUID:
 
 
 async def make_link(
-    connection: Connection, user: UUID, digest: bytes, lifetime: timedelta, session_ends: datetime | None
+    connection: Connection, user: UUID, digest: bytes, lifetime: timedelta, maker: Principal | None
 ) -> datetime:
-    """Keeps a link and answers until when it works; sessions of it end at `session_ends` at the latest."""
+    """Keeps a link and answers until when it works; with the token of its `maker` it ends, and so do its sessions."""
     ends = await connection.fetchval(
-        "SELECT porch.make_sign_in_link($1, $2, $3, $4)", user, digest, lifetime, session_ends
+        "SELECT porch.make_sign_in_link($1, $2, $3, $4, $5)",
+        user,
+        digest,
+        lifetime,
+        maker and maker.workspace,
+        maker and maker.credential,
     )
     return cast("datetime", ends)
 
@@ -61,6 +67,11 @@ async def redeem_link(
 async def find_session(connection: Connection, digest: bytes) -> Record | None:
     """Who a session stands for."""
     return await connection.fetchrow("SELECT * FROM porch.authenticate_session($1)", digest)
+
+
+async def session_bound(connection: Connection, session: UUID) -> datetime | None:
+    """When what the session makes has to end, None for never."""
+    return await connection.fetchval("SELECT porch.session_bound($1)", session)
 
 
 async def touch_session(connection: Connection, session: UUID, idle: timedelta, address: str | None) -> None:

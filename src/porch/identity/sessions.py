@@ -11,7 +11,7 @@ from datetime import timedelta
 from porch.contract.errors import Forbidden, NotFound
 from porch.contract.ids import new_uuid, parse_id
 from porch.contract.principal import Principal
-from porch.identity import session_store, store
+from porch.identity import session_store
 from porch.identity.model import NewLink, Session, SignInLink
 from porch.identity.tokens import digest, is_link, mint, mint_link
 from porch.storage.database import Database
@@ -25,8 +25,8 @@ MAX_AGENT = 300
 async def create_link(principal: Principal, database: Database, url: str) -> NewLink:
     """A link below `url` that signs the principal itself in, once. Raises Forbidden.
 
-    Only a token with the scope `admin:*` may: a session can do all that its user can. No session of the link
-    outlives that token.
+    Only a token with the scope `admin:*` may: a session can do all that its user can. Revoking the token closes
+    the link; no session of it outlives the token's end, and nothing that such a session makes does.
     """
     if principal.via != "token":
         raise Forbidden(
@@ -34,11 +34,9 @@ async def create_link(principal: Principal, database: Database, url: str) -> New
         )
     principal.require("admin", "*")
     secret = mint_link()
-    async with database.tenant(principal.workspace) as connection:
-        token = await store.read_token(connection, principal.workspace, principal.credential)
     async with database.system() as connection:
         expires = await session_store.make_link(
-            connection, principal.id, digest(secret), LINK_LIFETIME, token.expires_at if token else None
+            connection, principal.id, digest(secret), LINK_LIFETIME, principal
         )
     return NewLink(url=f"{url.rstrip('/')}/sign-in/{secret}", expires_at=expires)
 

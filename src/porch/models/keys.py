@@ -61,9 +61,10 @@ class ModelKeys:
     def _write(self, variables: dict[str, str]) -> None:
         names = {variable: provider for provider, variable in VARIABLES.items()}
         _replace(self._path, {names[variable]: key for variable, key in variables.items()})
-        # In place: the environment that holds it below is in use.
-        self._variables.clear()
+        # In place and the new ones first: another thread may be looking for a key just now.
         self._variables.update(variables)
+        for gone in self._variables.keys() - variables.keys():
+            del self._variables[gone]
 
 
 def check_key(key: str) -> str:

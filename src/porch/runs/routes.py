@@ -18,7 +18,7 @@ from porch.contract.principal import Principal
 from porch.contract.text import check_text
 from porch.http.auth import requires
 from porch.http.idempotency import IDEMPOTENT, claimed
-from porch.http.routing import api_router
+from porch.http.routing import DirectRoute, api_router
 from porch.runs.service import RunKey, Runs, Started
 from porch.runs.store import HEAD, Place, RunRecord
 
@@ -88,14 +88,6 @@ STREAM: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.post(
-    "/conversations/{conversation}/runs",
-    operation_id="startRun",
-    status_code=202,
-    response_model=RunAccepted,
-    responses=STREAM,
-    openapi_extra=IDEMPOTENT,
-)
 async def start_run(request: Request, principal: Runner, conversation: str, body: RunInput) -> Response:
     """Send a message and let the agent answer.
 
@@ -108,6 +100,19 @@ async def start_run(request: Request, principal: Runner, conversation: str, body
     return await _answer(
         request, principal, where, lambda key: runs.start_run(principal, where, parts, key, place)
     )
+
+
+router.add_api_route(
+    "/conversations/{conversation}/runs",
+    start_run,
+    methods=["POST"],
+    operation_id="startRun",
+    status_code=202,
+    response_model=RunAccepted,
+    responses=STREAM,
+    openapi_extra=IDEMPOTENT,
+    route_class_override=DirectRoute,
+)
 
 
 @router.post(

@@ -156,7 +156,10 @@ class Runs:
             turn = await store.load_turn(self._database, principal.workspace, conversation, place)
             if turn is None or not _may_see(principal, turn.participant_kind, turn.participant):
                 raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
-            principal.require("run", "agents", format_id("agt", turn.agent))
+            agent = format_id("agt", turn.agent)
+            principal.require("run", "agents", agent)
+            if turn.trial:
+                principal.require("write", "agents", agent)
             if turn.misplaced:
                 raise _misplaced(place)
             new, events = new_run(principal, conversation, turn, place, parts, self._lease.process, key)

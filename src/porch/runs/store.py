@@ -39,7 +39,7 @@ HEAD = Place("head")
 class LoadedTurn:
     """A conversation as a new run finds it.
 
-    `version` is None for an agent that only has a draft, and for one whose draft is tried; `message` is the one
+    `version` is None for an agent that only has a draft, and in a `trial` of its draft; `message` is the one
     that `history` begins with, newest first; `misplaced` says that the place is none of this conversation's;
     `active_run` is at work there just now.
     """
@@ -49,6 +49,7 @@ class LoadedTurn:
     version: int | None
     draft: bytes | None
     definition: Definition
+    trial: bool
     participant_kind: str
     participant: UUID
     message: UUID | None
@@ -141,6 +142,7 @@ async def load_turn(
         version=row["version"],
         draft=None if row["version"] is not None else row["definition"],
         definition=_definition.decode(row["definition"]),
+        trial=row["trial"],
         participant_kind=row["participant_kind"],
         participant=row["participant_id"],
         message=row["place"],

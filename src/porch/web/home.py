@@ -4,10 +4,7 @@ from typing import Any
 
 from fastapi import Request
 
-from porch.agents.model import Conversation
-from porch.agents.views import View, gallery_view
-from porch.contract.ids import format_id
-from porch.contract.principal import Principal
+from porch.agents.views import gallery_view
 from porch.models.availability import BUNDLED_LABEL
 from porch.models.offers import Offer, list_offers
 from porch.models.routes import default_model, installed
@@ -29,16 +26,6 @@ async def first_run(request: Request) -> dict[str, Any]:
         "default": default,
         "missing": _missing(offers, default),
         "could_have_key": any(offer.takes_key and not offer.ready for offer in offers),
-    }
-
-
-def conversation_view(principal: Principal, conversation: Conversation) -> View:
-    """A conversation in a list."""
-    return {
-        "path": f"/chat/{format_id('conv', conversation.id)}",
-        "title": conversation.title or "Untitled",
-        "agent": f"@{principal.workspace_handle}/{conversation.agent_handle}",
-        "updated_at": conversation.updated_at,
     }
 
 

@@ -6,6 +6,7 @@ import msgspec
 from fastapi import Request
 from starlette.responses import Response
 
+from porch.agents.conversation_views import conversation_view
 from porch.agents.conversations import Conversations
 from porch.agents.model import Hit
 from porch.agents.views import agent_view, agents_of
@@ -13,7 +14,7 @@ from porch.contract.principal import Principal
 from porch.http.auth import public, requires
 from porch.http.pages import page_router, render
 from porch.http.state import database
-from porch.web.home import conversation_view, first_run
+from porch.web.home import first_run
 
 router = page_router("home")
 

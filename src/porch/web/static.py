@@ -23,6 +23,9 @@ TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
+# What every page needs comes as one sheet: each more would keep the first paint waiting.
+SITE = "css/site.css"
+SHEETS = ("css/tokens.css", "css/base.css", "css/components.css")
 FOREVER = "public, max-age=31536000, immutable"
 WORTH_GZIP = 600
 
@@ -45,6 +48,8 @@ class StaticFiles:
     def __init__(self, folder: Path = FOLDER) -> None:
         paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
         self.files = {path.relative_to(folder).as_posix(): _read(path) for path in paths}
+        if all(sheet in self.files for sheet in SHEETS):
+            self.files[SITE] = _pack(b"\n".join(self.files[sheet].plain for sheet in SHEETS), ".css")
         whole = hashlib.sha256()
         for name, file in self.files.items():
             whole.update(f"{name}\0{file.etag}\0".encode())
@@ -76,11 +81,9 @@ async def get_static(request: Request, path: str) -> Response:
     if found is None:
         raise NotFound(f"There is no static file {path[:200]!r}.")
     file, lasting = found
-    headers = {
-        "Cache-Control": FOREVER if lasting else "no-cache",
-        "ETag": file.etag,
-        "Vary": "Accept-Encoding",
-    }
+    headers = {"Cache-Control": FOREVER if lasting else "no-cache", "Vary": "Accept-Encoding"}
+    if not lasting:
+        headers["ETag"] = file.etag
     if file.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     body = file.plain
@@ -105,9 +108,12 @@ def _is_version(text: str) -> bool:
 def _read(path: Path) -> StaticFile:
     if path.suffix not in TYPES:
         raise SetupError(f"The static file {path.name!r} is of no type that is served: {', '.join(TYPES)}.")
-    plain = path.read_bytes()
-    media_type = TYPES[path.suffix]
+    return _pack(path.read_bytes(), path.suffix)
+
+
+def _pack(plain: bytes, suffix: str) -> StaticFile:
+    media_type = TYPES[suffix]
     packed = None
-    if len(plain) >= WORTH_GZIP and path.suffix not in {".png", ".woff2"}:
+    if len(plain) >= WORTH_GZIP and suffix not in {".png", ".woff2"}:
         packed = gzip.compress(plain, 9, mtime=0)
     return StaticFile(plain, packed, media_type, f'"{hashlib.sha256(plain).hexdigest()[:16]}"')

@@ -4,6 +4,8 @@
 
 ALTER TABLE porch.sessions
   ADD COLUMN ends_at timestamptz NOT NULL,
+  -- The end of the token that made the session's link, if it has one: what the session makes ends with it too.
+  ADD COLUMN bound_until timestamptz,
   ADD COLUMN user_agent text;
 
 CREATE TABLE porch.sign_in_links (
@@ -11,11 +13,13 @@ CREATE TABLE porch.sign_in_links (
   user_id uuid NOT NULL REFERENCES porch.users (id) ON DELETE CASCADE,
   created_at timestamptz NOT NULL DEFAULT now(),
   expires_at timestamptz NOT NULL,
-  -- No session of this link outlives the token that made the link.
+  -- The token that made the link: revoked, it closes the link. No session of the link outlives its end.
+  token_hash bytea REFERENCES porch.tokens (hash) ON DELETE CASCADE,
   session_ends_at timestamptz,
   used_at timestamptz
 );
 CREATE INDEX sign_in_links_user ON porch.sign_in_links (user_id);
+CREATE INDEX sign_in_links_token ON porch.sign_in_links (token_hash);
 
 -- One row: what tells this installation from others on the same host name.
 CREATE TABLE porch.installation (
@@ -50,16 +54,20 @@ BEGIN
   RETURN (SELECT i.id FROM porch.installation i);
 END $$;
 
--- Keeps a link for a user and answers until when it works. What ended long ago is swept out on the way.
+-- Keeps a link that this token of the user's makes (null: none does), and answers until when it works. What ended
+-- long ago is swept out on the way.
 CREATE FUNCTION porch.make_sign_in_link(
-    p_user uuid, p_hash bytea, p_lifetime interval, p_session_ends_at timestamptz) RETURNS timestamptz
+    p_user uuid, p_hash bytea, p_lifetime interval, p_workspace uuid, p_token uuid) RETURNS timestamptz
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE ends timestamptz;
+DECLARE
+  maker porch.tokens;
+  ends timestamptz;
 BEGIN
+  SELECT t.* INTO maker FROM porch.tokens t WHERE t.workspace_id = p_workspace AND t.id = p_token;
   DELETE FROM porch.sign_in_links l WHERE l.expires_at < now() - interval '1 day';
   DELETE FROM porch.sessions s WHERE coalesce(s.revoked_at, s.expires_at) < now() - interval '30 days';
-  INSERT INTO porch.sign_in_links AS l (hash, user_id, expires_at, session_ends_at)
-    VALUES (p_hash, p_user, least(now() + p_lifetime, p_session_ends_at), p_session_ends_at)
+  INSERT INTO porch.sign_in_links AS l (hash, user_id, expires_at, token_hash, session_ends_at)
+    VALUES (p_hash, p_user, least(now() + p_lifetime, maker.expires_at), maker.hash, maker.expires_at)
     RETURNING l.expires_at INTO ends;
   RETURN ends;
 END $$;
@@ -69,8 +77,11 @@ CREATE FUNCTION porch.read_sign_in_link(p_hash bytea)
   RETURNS TABLE (user_id uuid, user_name text, state text)
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT u.id, u.name, CASE WHEN l.used_at IS NOT NULL THEN 'used' WHEN l.expires_at <= now() THEN 'expired' ELSE 'open' END
-  FROM porch.sign_in_links l JOIN porch.users u ON u.id = l.user_id
+  SELECT u.id, u.name, CASE WHEN l.used_at IS NOT NULL THEN 'used'
+                            WHEN l.expires_at <= now() OR t.revoked_at IS NOT NULL THEN 'expired' ELSE 'open' END
+  FROM porch.sign_in_links l
+  JOIN porch.users u ON u.id = l.user_id
+  LEFT JOIN porch.tokens t ON t.hash = l.token_hash
   WHERE l.hash = p_hash;
 END;
 
@@ -83,13 +94,15 @@ DECLARE link porch.sign_in_links;
 BEGIN
   UPDATE porch.sign_in_links l SET used_at = now()
     WHERE l.hash = p_link AND l.used_at IS NULL AND l.expires_at > now()
+      AND NOT EXISTS (SELECT FROM porch.tokens t WHERE t.hash = l.token_hash AND t.revoked_at IS NOT NULL)
     RETURNING l.* INTO link;
   IF NOT FOUND THEN
     RETURN false;
   END IF;
-  INSERT INTO porch.sessions (id, user_id, hash, expires_at, ends_at, last_used_at, last_used_from, user_agent)
+  INSERT INTO porch.sessions
+      (id, user_id, hash, expires_at, ends_at, bound_until, last_used_at, last_used_from, user_agent)
     VALUES (p_session, link.user_id, p_hash, least(now() + p_idle, link.session_ends_at),
-            least(now() + p_whole, link.session_ends_at), now(), p_address, p_agent);
+            least(now() + p_whole, link.session_ends_at), link.session_ends_at, now(), p_address, p_agent);
   RETURN true;
 END $$;
 
@@ -108,6 +121,13 @@ BEGIN ATOMIC
   WHERE s.hash = p_hash AND s.revoked_at IS NULL AND s.expires_at > now()
   ORDER BY m.created_at, m.workspace_id
   LIMIT 1;
+END;
+
+-- When what a session makes has to end, null for never: a token cannot make itself a longer life by signing in.
+CREATE FUNCTION porch.session_bound(p_session uuid) RETURNS timestamptz
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT s.bound_until FROM porch.sessions s WHERE s.id = p_session;
 END;
 
 -- Notes that a session was used, at most once a minute, and moves its end on, within its whole life.
@@ -146,9 +166,9 @@ DO $$
 DECLARE f text;
 BEGIN
   FOREACH f IN ARRAY ARRAY[
-      'installation_id()', 'make_sign_in_link(uuid, bytea, interval, timestamptz)', 'read_sign_in_link(bytea)',
+      'installation_id()', 'make_sign_in_link(uuid, bytea, interval, uuid, uuid)', 'read_sign_in_link(bytea)',
       'redeem_sign_in_link(bytea, uuid, bytea, interval, interval, text, text)', 'authenticate_session(bytea)',
-      'touch_session(uuid, interval, text)', 'list_sessions(uuid)', 'end_session(uuid, uuid)'] LOOP
+      'session_bound(uuid)', 'touch_session(uuid, interval, text)', 'list_sessions(uuid)', 'end_session(uuid, uuid)'] LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION porch.%s FROM PUBLIC', f);
     EXECUTE format('GRANT EXECUTE ON FUNCTION porch.%s TO porch_app', f);
     EXECUTE format('ALTER FUNCTION porch.%s OWNER TO porch_definer', f);

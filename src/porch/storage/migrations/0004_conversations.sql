@@ -187,16 +187,16 @@ DROP FUNCTION porch.start_run(
 -- No row when the conversation is not this workspace's, or deleted.
 CREATE FUNCTION porch.load_turn(
     p_workspace uuid, p_conversation uuid, p_how text, p_message uuid, p_limit integer, p_bytes integer)
-  RETURNS TABLE (agent_id uuid, handle text, version integer, definition jsonb, participant_kind text,
-                 participant_id uuid, place uuid, misplaced boolean, message_roles text[], message_parts text[],
-                 more boolean, active_run uuid)
+  RETURNS TABLE (agent_id uuid, handle text, version integer, definition jsonb, trial boolean,
+                 participant_kind text, participant_id uuid, place uuid, misplaced boolean, message_roles text[],
+                 message_parts text[], more boolean, active_run uuid)
   LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM set_config('porch.workspace', p_workspace::text, true);
   SELECT a.id, a.handle, CASE WHEN NOT c.draft THEN a.latest_version END,
          CASE WHEN c.draft THEN a.draft ELSE coalesce(v.definition, a.draft) END,
-         c.participant_kind, c.participant_id, c.head_message_id
-    INTO agent_id, handle, version, definition, participant_kind, participant_id, place
+         c.draft, c.participant_kind, c.participant_id, c.head_message_id
+    INTO agent_id, handle, version, definition, trial, participant_kind, participant_id, place
     FROM porch.conversations c
     JOIN porch.agents a ON a.workspace_id = c.workspace_id AND a.id = c.agent_id
     LEFT JOIN porch.agent_versions v

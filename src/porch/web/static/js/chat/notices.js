@@ -85,7 +85,7 @@ export function endingNotice(state, ways) {
 /**
  * What to say of a request that failed ({status, code, message}): {kind, sentence, detail?}.
  *
- * Kinds: "signed-out", "gone", "busy", "network", "refused".
+ * Kinds: "signed-out", "gone", "busy", "network", "refused", and "unfit" for what would be refused again as it is.
  */
 export function requestFault(error) {
   const { status = 0, code = "", message = "" } = error;
@@ -104,5 +104,6 @@ export function requestFault(error) {
   if (status === 0 || status === 502 || status === 503 || status === 504) {
     return { kind: "network", tone: "warn", sentence: "Porch could not be reached.", detail: "Check the connection, or whether the server runs. What you wrote stays here." };
   }
+  if (status === 413 || status === 422) return { kind: "unfit", tone: "danger", sentence: message || "That cannot be sent as it is." };
   return { kind: "refused", tone: "danger", sentence: message || "That did not work." };
 }

@@ -26,6 +26,7 @@ import { Transcript } from "./transcript.js";
 
 const STYLES = new URL("../../css/chat.css", import.meta.url).href;
 const LOOK_AGAIN_MS = 20_000;
+const BROKEN_OFF = new Set(["length", "limit", "content_filter"]);
 
 export class PorchChat extends HTMLElement {
   static observedAttributes = ["agent", "conversation", "draft"];
@@ -226,7 +227,8 @@ export class PorchChat extends HTMLElement {
   #ended(state) {
     this.announcer.finish();
     this.status.quiet();
-    if (state.status === "finished") this.announcer.announce("The answer is complete.");
+    // One that broke off has a notice of its own, which is read out.
+    if (state.status === "finished" && !BROKEN_OFF.has(state.reason)) this.announcer.announce("The answer is complete.");
     if (state.status === "cancelled") this.announcer.announce("The answer was stopped.");
     this.dispatchEvent(new CustomEvent("porch:answer", { bubbles: true, composed: true, detail: { status: state.status } }));
   }

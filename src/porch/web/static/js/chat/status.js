@@ -51,6 +51,7 @@ export class StatusStrip {
       case "gone":
         return [{ label: "Bring it back", act: ways.restore }, { label: "Start a new conversation", act: ways.fresh }];
       case "busy":
+      case "unfit":
         return [];
       default:
         return [reload];
