@@ -465,6 +465,13 @@ async def test_what_keeps_a_draft_from_answering_is_said_with_the_way_forward(ad
         assert 'href="/models"' in shown
 
 
+async def test_an_agents_own_page_says_that_its_model_cannot_use_its_tools(ada: Tenant) -> None:
+    await make(ada, model="local:smollm2", tools=["clock"])
+    assert "cannot call tools" in await page(ada, f"/@{ada.handle}/helper")
+    await ada.client.patch(f"{ada.path}/agents/helper", json={"tools": []})
+    assert "cannot call tools" not in await page(ada, f"/@{ada.handle}/helper")
+
+
 async def test_others_find_nothing(ada: Tenant, eve: Tenant) -> None:
     await make(ada)
     for path in (

@@ -42,7 +42,11 @@ async def test_a_page_of_ours_does_what_its_person_may(ada: Tenant, browser: Bro
     assert (await browser.fetch("DELETE", f"{ada.path}/agents/helper")).status == 204
 
 
-@pytest.mark.parametrize("token", ["", "x", "é", "A" * 43, "a" * 60_000, csrf_token(mint("ses").text)])
+@pytest.mark.parametrize(
+    "token",
+    ["", "x", "é", "A" * 43, "a" * 60_000, csrf_token(mint("ses").text)],
+    ids=["none", "short", "odd", "as-long", "long", "another-session-s"],
+)
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 async def test_without_the_session_s_csrf_token_nothing_changes(
     ada: Tenant, browser: Browser, method: str, token: str
@@ -171,6 +175,7 @@ async def test_a_session_s_secret_is_no_bearer_token(browser: Browser) -> None:
 @pytest.mark.parametrize(
     "value",
     ["", "x", "é", "porch_ses_", "porch_ses_" + "0" * 49, "a" * 60_000, '"', "=;=;;==", mint("ses").text],
+    ids=["none", "short", "odd", "bare", "zeros", "long", "quote", "signs", "unknown"],
 )
 async def test_an_odd_cookie_is_401_in_a_sentence(world: World, browser: Browser, value: str) -> None:
     (name,) = browser.cookies

@@ -170,6 +170,7 @@ async def meet_agent(request: Request, principal: AgentRunner, ws: str, agent: s
         questions=questions_for(answering),
         may_write=may_write(principal, found),
         warnings=warnings_of(request, answering),
+        toolless=toolless(answering) if answering.tools else "",
     )
 
 

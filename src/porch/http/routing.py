@@ -69,8 +69,8 @@ class DirectRoute(JsonRoute):
     @functools.cached_property
     def _requires(self) -> Requires:
         declared = _declaration(self)
-        if not isinstance(declared, Requires):
-            raise SetupError(f"{self.path!r} has no principal: a DirectRoute declares requires(…).")
+        if not isinstance(declared, Requires) or len(self.dependant.dependencies) != 1:
+            raise SetupError(f"{self.path!r} is a DirectRoute, which declares one requires(…) and nothing else.")
         return declared
 
     @functools.cached_property
