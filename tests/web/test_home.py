@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from porch.agents.views import calls_no_tools
 from porch.web.pages import router
 from tests.agents.test_conversations import begin
 from tests.http.app import DEFINITION, Tenant, World, assembled
@@ -22,6 +23,12 @@ async def world(postgres: TestServer) -> AsyncIterator[World]:
     await postgres.drop(urls)
 
 
+def test_it_is_known_of_the_bundled_model_that_it_calls_no_tools() -> None:
+    assert calls_no_tools("local:smollm2")
+    assert not calls_no_tools("openai:gpt-4o-mini")
+    assert not calls_no_tools("ollama:nobody-knows")
+
+
 async def test_no_title_hides_or_moves_what_stands_beside_it(ada: Tenant) -> None:
     await ada.client.post(f"{ada.path}/agents", json=DEFINITION)
     conversations = f"{ada.path}/agents/helper/conversations"
@@ -32,3 +39,9 @@ async def test_no_title_hides_or_moves_what_stands_beside_it(ada: Tenant) -> Non
     page = home.body.decode()
     assert "⟨202E⟩evil⟨200B⟩&lt;b&gt;" in page
     assert "long " * 30 not in page
+
+
+async def test_a_conversation_in_which_nothing_was_said_is_not_shown(ada: Tenant) -> None:
+    made = (await ada.client.post(f"{ada.path}/agents", json={**DEFINITION, "name": "quiet"})).json
+    await begin(ada.client, f"{ada.path}/agents/{made['handle']}/conversations")
+    assert (await ada.client.get("/api/v1/conversations?agent=quiet")).json["items"] == []

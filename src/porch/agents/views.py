@@ -212,9 +212,14 @@ def warnings_of(request: Request, draft: Definition) -> list[str]:
 
 def toolless(draft: Definition) -> str:
     """The draft's first model if it is known to call no tools, else ""."""
-    provider, _, model = draft.models[0].partition(":")
+    return in_short(draft.models[0], 60) if calls_no_tools(draft.models[0]) else ""
+
+
+def calls_no_tools(name: str) -> bool:
+    """Whether a model is known to call none."""
+    provider, _, model = name.partition(":")
     card = find_card(provider, model)
-    return in_short(draft.models[0], 60) if card.known and not card.tools else ""
+    return card.known and not card.tools
 
 
 def may_write(principal: Principal, agent: Agent) -> bool:

@@ -70,7 +70,9 @@ class DirectRoute(JsonRoute):
     def _requires(self) -> Requires:
         declared = _declaration(self)
         if not isinstance(declared, Requires) or len(self.dependant.dependencies) != 1:
-            raise SetupError(f"{self.path!r} is a DirectRoute, which declares one requires(…) and nothing else.")
+            raise SetupError(
+                f"{self.path!r} is a DirectRoute, which declares one requires(…) and nothing else."
+            )
         return declared
 
     @functools.cached_property

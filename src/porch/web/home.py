@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request
 
-from porch.agents.views import gallery_view
+from porch.agents.views import calls_no_tools, gallery_view
 from porch.models.availability import BUNDLED_LABEL
 from porch.models.offers import Offer, list_offers
 from porch.models.routes import default_model, installed
@@ -24,6 +24,7 @@ async def first_run(request: Request) -> dict[str, Any]:
         "templates": [gallery[name] for name in FIRST_SHELF if name in gallery],
         "models": [(default, _label(default)), *_others(offers, default)],
         "default": default,
+        "toolless": calls_no_tools(default),
         "missing": _missing(offers, default),
         "could_have_key": any(offer.takes_key and not offer.ready for offer in offers),
     }
