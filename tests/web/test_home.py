@@ -39,9 +39,3 @@ async def test_no_title_hides_or_moves_what_stands_beside_it(ada: Tenant) -> Non
     page = home.body.decode()
     assert "⟨202E⟩evil⟨200B⟩&lt;b&gt;" in page
     assert "long " * 30 not in page
-
-
-async def test_a_conversation_in_which_nothing_was_said_is_not_shown(ada: Tenant) -> None:
-    made = (await ada.client.post(f"{ada.path}/agents", json={**DEFINITION, "name": "quiet"})).json
-    await begin(ada.client, f"{ada.path}/agents/{made['handle']}/conversations")
-    assert (await ada.client.get("/api/v1/conversations?agent=quiet")).json["items"] == []

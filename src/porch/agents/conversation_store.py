@@ -82,10 +82,9 @@ async def list_conversations(
 async def list_active(
     connection: Connection, principal: Principal, agent: UUID | None, after: Activity | None, limit: int
 ) -> list[Conversation]:
-    """The principal's own conversations that have a title or a message, the last active first."""
+    """The principal's own conversations, the last active first."""
     rows = await connection.fetch(
-        f"{SELECT}{ALIVE} AND NOT c.draft AND (c.head_message_id IS NOT NULL OR c.title <> '')"
-        " AND c.participant_id = $2 AND c.participant_kind = $3"
+        f"{SELECT}{ALIVE} AND NOT c.draft AND c.participant_id = $2 AND c.participant_kind = $3"
         " AND ($4::uuid IS NULL OR c.agent_id = $4)"
         " AND (c.updated_at, c.id) < (coalesce($5, 'infinity'::timestamptz),"
         "  coalesce($6, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))"

@@ -62,10 +62,7 @@ class Conversations:
         after: Activity | None = None,
         limit: int,
     ) -> list[Hit]:
-        """The principal's own conversations that have a title or a message, the last active first.
-
-        With `search` those that hold its words.
-        """
+        """The principal's own conversations, the last active first; with `search` those that hold its words."""
         principal.require("read", "conversations")
         search = check_text(search.strip(), "The search", MAX_SEARCH_BYTES)
         async with self.database.tenant(principal.workspace) as connection:
