@@ -101,6 +101,7 @@ async def serve(
             if lasting:
                 # Beside the first requests, so that nobody's first page waits for it.
                 ahead = asyncio.create_task(asyncio.to_thread(compile_templates), name="templates")
+                ahead.add_done_callback(lambda _: gc.freeze())
                 stack.callback(ahead.cancel)
             if on_ready:
                 on_ready(info)
