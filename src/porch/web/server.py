@@ -92,21 +92,26 @@ async def serve(
         place = "embedded" if settings.database_url is None else "external"
         seconds = time.monotonic() - started
         info = ServerInfo(url, data_dir.path, credentials.workspace, place, seconds, link)
-        from porch.http.rendering import compile_templates
         from porch.web.listener import listen
 
         def announce() -> None:
             hold.announce(info.url, lasting=lasting)
             _settle_memory()
             if lasting:
-                # Beside the first requests, so that nobody's first page waits for it.
-                ahead = asyncio.create_task(asyncio.to_thread(compile_templates), name="templates")
-                ahead.add_done_callback(lambda _: gc.freeze())
-                stack.callback(ahead.cancel)
+                stack.callback(_compile_ahead().cancel)
             if on_ready:
                 on_ready(info)
 
         await listen(app, runs.stop, sockets, announce)
+
+
+def _compile_ahead() -> "asyncio.Task[None]":
+    """Compile the pages beside the first requests, so that nobody's first page waits for it."""
+    from porch.http.rendering import compile_templates
+
+    ahead = asyncio.create_task(asyncio.to_thread(compile_templates), name="templates")
+    ahead.add_done_callback(lambda _: gc.freeze())
+    return ahead
 
 
 def _settle_memory() -> None:
