@@ -72,7 +72,9 @@ async def test_a_chosen_theme_outlasts_a_reload_and_reaches_other_tabs(visit: Vi
     assert await paper(first) == PAPER["dark"]
     await first.get_by_role("button", name="Theme: dark").click()
     await first.get_by_role("button", name="Theme: system").wait_for()
-    assert await first.evaluate("localStorage.getItem('porch-theme')") is None
+    await first.reload()
+    await first.get_by_role("button", name="Theme: system").wait_for()
+    assert not [cookie for cookie in await context.cookies() if cookie.get("name") == "porch_theme"]
 
 
 @pytest.mark.parametrize("viewport", [NARROWEST, PHONE], ids=["narrowest", "phone"])

@@ -70,10 +70,10 @@ def changed(path: Path) -> Generator[str]:
 
 def alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # gone before the opening, or before the reading
         return False
-    return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return stat.rpartition(")")[2].split()[0] != "Z"
 
 
 def start_holder(path: Path, fate: str) -> "tuple[subprocess.Popen[str], int]":

@@ -34,6 +34,7 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+THEMES = ("light", "dark")
 FLASH_SECONDS = 60
 MAX_FLASH = 600
 
@@ -47,7 +48,8 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
     """A page from a template of any room, `agents/list.html`.
 
     Besides `context` it knows `status`, `request_path`, `principal` (or None), `csrf`, `nav` (the current section, ""),
-    `version`, `static(path)` and `flash` (a sentence from the page before, shown this once, or None).
+    `version`, `static(path)`, `theme` ("light", "dark", or None for the system's) and `flash` (a sentence from the page
+    before, shown this once, or None). A template sets `sheets` and `scripts`, the names of those it needs besides.
     """
     name = flash_cookie(request)
     sent = request.cookies.get(name)
@@ -60,6 +62,7 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
         "nav": "",
         "version": __version__,
         "static": request.app.state.static,
+        "theme": next((theme for theme in THEMES if request.cookies.get("porch_theme") == theme), None),
         "flash": decode_flash(sent) if sent else None,
         **context,
     }

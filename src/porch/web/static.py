@@ -23,9 +23,9 @@ TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-# What every page needs comes as one sheet: each more would keep the first paint waiting.
+# What pages need comes as one sheet: each more would keep the first paint waiting.
 SITE = "css/site.css"
-SHEETS = ("css/tokens.css", "css/base.css", "css/components.css")
+SHEETS = tuple(f"css/{name}.css" for name in ("tokens", "base", "components", "agents", "conversations"))
 FOREVER = "public, max-age=31536000, immutable"
 WORTH_GZIP = 600
 

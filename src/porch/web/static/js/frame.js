@@ -1,6 +1,7 @@
 // What every page has: the theme, times that read "5 minutes ago", menus that close, a word that it is done.
 
 const THEMES = ["system", "light", "dark"];
+const themes = "BroadcastChannel" in globalThis ? new BroadcastChannel("porch-theme") : null;
 
 function chosenTheme() {
   return document.documentElement.dataset.theme ?? "system";
@@ -9,12 +10,13 @@ function chosenTheme() {
 function applyTheme(theme) {
   if (theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
-  try {
-    if (theme === "system") localStorage.removeItem("porch-theme");
-    else localStorage.setItem("porch-theme", theme);
-  } catch {
-    // Storage is closed to us: the choice lasts for this page.
-  }
+}
+
+// The server writes the theme into the page, so that nobody sees the other one flash by.
+function keepTheme(theme) {
+  const seconds = theme === "system" ? 0 : 365 * 24 * 60 * 60;
+  document.cookie = `porch_theme=${theme}; Path=/; Max-Age=${seconds}; SameSite=Lax`;
+  themes?.postMessage(theme);
 }
 
 function nameTheme(button) {
@@ -27,15 +29,18 @@ for (const button of document.querySelectorAll("[data-theme-toggle]")) {
   button.hidden = false;
   nameTheme(button);
   button.addEventListener("click", () => {
-    applyTheme(THEMES[(THEMES.indexOf(chosenTheme()) + 1) % THEMES.length]);
+    const theme = THEMES[(THEMES.indexOf(chosenTheme()) + 1) % THEMES.length];
+    applyTheme(theme);
+    keepTheme(theme);
     nameTheme(button);
     toast(button.title);
   });
 }
 
-addEventListener("storage", (event) => {
-  if (event.key !== "porch-theme") return;
-  applyTheme(THEMES.includes(event.newValue) ? event.newValue : "system");
+// Other tabs have the same.
+themes?.addEventListener("message", ({ data }) => {
+  if (!THEMES.includes(data)) return;
+  applyTheme(data);
   document.querySelectorAll("[data-theme-toggle]").forEach(nameTheme);
 });
 
