@@ -24,6 +24,7 @@ from porch.contract.events import (
     ToolResultStarted,
     UsageReported,
 )
+from porch.contract.text import clean_json
 
 
 def check_step(events: Sequence[AnyEvent]) -> None:
@@ -151,7 +152,9 @@ class _Ledger:
             assert event.error is not None, "arguments that do not parse say why"
         else:
             assert event.error is None
-            assert isinstance(json.loads(raw or "{}"), dict)
+            assert event.arguments == clean_json(json.loads(raw.strip() or "{}")), (
+                "the arguments are what the deltas joined say"
+            )
 
 
 def check_text(delta: str) -> None:

@@ -34,12 +34,23 @@ OPENAI_401 = (
 )
 
 
+# Shorter than the patience of `egress`, far longer than what waits for nothing takes on a busy machine.
+SOON = 8
+
+
 @pytest.fixture
 async def egress() -> AsyncIterator[Egress]:
     settings = EgressSettings(
-        connect_seconds=2, first_byte_seconds=0.3, idle_seconds=0.3, max_body_bytes=200_000
+        connect_seconds=20, first_byte_seconds=20, idle_seconds=20, max_body_bytes=200_000
     )
     async with Egress(settings) as egress:
+        yield egress
+
+
+@pytest.fixture
+async def hasty() -> AsyncIterator[Egress]:
+    """Takes a silence for the end soon, for upstreams that fall silent."""
+    async with Egress(EgressSettings(first_byte_seconds=0.3, idle_seconds=0.3)) as egress:
         yield egress
 
 
@@ -184,10 +195,10 @@ async def test_a_content_length_that_lies_is_a_cut(egress: Egress) -> None:
 
 
 @pytest.mark.parametrize("silent", [hang, then(end=hang), then(SAY, end=hang)])
-async def test_silence_is_a_timeout_and_frees_the_connection(egress: Egress, silent: Behaviour) -> None:
+async def test_silence_is_a_timeout_and_frees_the_connection(hasty: Egress, silent: Behaviour) -> None:
     async with upstream(silent) as place:
-        result = await ask(chat(egress, place.url))
-        await asyncio.wait_for(place.hung_up.wait(), 2)
+        result = await ask(chat(hasty, place.url))
+        await asyncio.wait_for(place.hung_up.wait(), SOON)
     assert result.error is not None
     assert result.error.kind == "timeout"
     assert len(place.requests) == 1
@@ -206,9 +217,9 @@ async def test_a_stream_that_only_keeps_alive_comes_to_an_end() -> None:
     assert result.error.kind == "timeout"
 
 
-async def test_silence_after_the_finish_reason_is_an_end(egress: Egress) -> None:
+async def test_silence_after_the_finish_reason_is_an_end(hasty: Egress) -> None:
     async with upstream(then(SAY, STOP, end=hang)) as place:
-        result = await ask(chat(egress, place.url))
+        result = await ask(chat(hasty, place.url))
     assert result.error is None
     assert result.outcome.reason == "stop"
 
@@ -220,7 +231,7 @@ async def test_a_cut_after_the_finish_reason_is_an_end(egress: Egress) -> None:
 
 async def test_a_server_that_says_done_and_stays_silent_delays_nothing(egress: Egress) -> None:
     async with upstream(then(SAY, STOP, DONE, end=hang)) as place:
-        result = await asyncio.wait_for(ask(chat(egress, place.url)), 0.25)
+        result = await asyncio.wait_for(ask(chat(egress, place.url)), SOON)
     assert result.error is None
 
 
@@ -276,7 +287,7 @@ async def test_an_answer_without_end_is_stopped_at_the_cap(egress: Egress, endle
 async def test_an_answer_over_the_cap_loses_its_connection(egress: Egress) -> None:
     async with upstream(forever(b": still here\n\n")) as place:
         await ask(chat(egress, place.url))
-        await asyncio.wait_for(place.hung_up.wait(), 2)
+        await asyncio.wait_for(place.hung_up.wait(), SOON)
 
 
 async def test_an_endless_error_body_is_read_no_further_than_needed(egress: Egress) -> None:
@@ -322,7 +333,7 @@ async def test_a_cancelled_call_frees_its_connection_at_once(egress: Egress) -> 
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.wait_for(place.hung_up.wait(), 0.2)
+        await asyncio.wait_for(place.hung_up.wait(), SOON)
 
 
 async def test_a_call_cancelled_before_its_answer_frees_its_connection(egress: Egress) -> None:
@@ -337,7 +348,7 @@ async def test_a_call_cancelled_before_its_answer_frees_its_connection(egress: E
         await arrived.wait()
         asking.cancel()
         await asyncio.wait([asking])
-        await asyncio.wait_for(place.hung_up.wait(), 0.2)
+        await asyncio.wait_for(place.hung_up.wait(), SOON)
 
 
 async def test_a_closed_stream_frees_its_connection_at_once(egress: Egress) -> None:
@@ -345,7 +356,7 @@ async def test_a_closed_stream_frees_its_connection_at_once(egress: Egress) -> N
         stream = chat(egress, place.url).stream(request(), Assembly("s1"), StepOutcome())
         await anext(stream)
         await stream.aclose()
-        await asyncio.wait_for(place.hung_up.wait(), 0.2)
+        await asyncio.wait_for(place.hung_up.wait(), SOON)
 
 
 async def test_many_streams_at_once_do_not_wait_for_each_other() -> None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from porch.contract.errors import DatabaseUnavailable, Forbidden, Unavailable
 from porch.contract.events import (
+    Notice,
     RunCancelled,
     RunFailed,
     RunFinished,
@@ -16,6 +17,7 @@ from porch.contract.events import (
 )
 from porch.plugins.service import Tools
 from porch.plugins.tool import ToolFailure, tool
+from porch.runs import journal as journal_module
 from porch.runs import store
 from porch.runs import stream as stream_module
 from porch.runs.lease import Lease
@@ -111,15 +113,43 @@ async def test_a_tool_that_raises_its_own_timeout_is_not_told_as_ours(desk: Desk
     assert result.error.code == "internal"
 
 
-async def test_a_run_that_this_version_cannot_read_ends_instead_of_going_round(desk: Desk) -> None:
+async def test_a_tool_that_cancels_itself_gets_its_result_all_the_same(desk: Desk) -> None:
+    @tool("read")
+    async def give_up(arguments: Nothing) -> str:
+        """Waits for what was called off."""
+        called_off = asyncio.get_running_loop().create_future()
+        called_off.cancel()
+        await called_off
+        return "unreachable"
+
+    await with_tools(desk, Tools({"give_up": give_up}))
+    events = await desk.ask("[[call give_up {}]] [[say Done]]", tools=["give_up"])
+    check_run(events)
+    [result] = [event for event in events if isinstance(event, ToolResultFinished)]
+    assert isinstance(result.error, ToolError)
+    assert result.error.code == "internal"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"type":"step.finished","model":7}',
+        b'{"type":"step.discarded","step":"s1","reason":"fallback"}\n\n'
+        b'data: {"type":"usage","input_tokens":1,"output_tokens":1}',
+        b"not JSON",
+    ],
+)
+async def test_a_run_that_this_version_cannot_read_ends_instead_of_going_round(
+    desk: Desk, odd: bytes
+) -> None:
     started = await desk.start("[[stall 60s]]")
     await desk.expire(desk.runs)
     await desk.runs.stop()
     async with desk.database.tenant(desk.principal.workspace) as connection:
-        frames = b'id: 1-3\nevent: step.finished\ndata: {"type":"step.finished","model":7}\n\n'
+        frames = b"id: 1-3\nevent: odd\ndata: " + odd.replace(b"\n\n", b"\n\nid: 1-4\nevent: odd\n") + b"\n\n"
         await connection.execute(
             "INSERT INTO porch.journal (workspace_id, run_id, first_seq, last_seq, epoch, frames) "
-            "VALUES ($1, $2, 3, 3, 1, $3)",
+            "VALUES ($1, $2, 3, 4, 1, $3)",
             desk.principal.workspace,
             started.run,
             frames,
@@ -152,6 +182,32 @@ async def test_a_takeover_that_fails_harms_no_other(desk: Desk, monkeypatch: pyt
     check_run(events)
     assert {event.epoch for event in events} == {1, 2}
     assert isinstance(events[-1], RunFinished)
+
+
+async def test_a_row_that_fails_again_and_again_costs_its_own_run_alone(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "PATIENCE", 1)
+    poor, good = await desk.start("[[stall 60s]]"), await desk.start("[[stall 60s]]")
+    journal = desk.runs._journal  # pyright: ignore[reportPrivateUsage]  # the fault is the journal's
+    write = journal._write  # pyright: ignore[reportPrivateUsage]
+
+    async def fail(connection: Connection, rows: list[Row]) -> object:
+        if any(row.live.id == poor.run for row in rows):
+            raise RuntimeError("nobody has thought of this")
+        return await write(connection, rows)
+
+    monkeypatch.setattr(journal, "_write", fail)
+    rows: list[Row] = []
+    for live in (desk.runs.live(poor.run), desk.runs.live(good.run)):
+        assert live is not None
+        live.emit([Notice(step="s1", code="odd", text="One more.")])
+        row = live.take()
+        assert row is not None
+        rows.append(row)
+    await journal._write_surely(rows)  # pyright: ignore[reportPrivateUsage]
+    assert [row.live.lost for row in rows] == [True, False]
+    assert rows[1].live.committed_to == rows[1].last
 
 
 async def test_a_stop_while_the_database_is_slow_leaves_no_gap(

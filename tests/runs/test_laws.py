@@ -2,6 +2,8 @@
 
 import asyncio
 import itertools
+import time
+from collections import deque
 from collections.abc import MutableMapping
 from typing import Any
 from uuid import UUID
@@ -157,8 +159,7 @@ async def test_boundaries_are_in_the_journal_before_anybody_sees_them(desk: Desk
             for frame in split_frames(message.get("body", b"")):
                 if frame.partition(b"event: ")[2].partition(b"\n")[0] in boundaries:
                     seen += 1
-                    seq = int(frame.partition(b"-")[2].partition(b"\n")[0])
-                    assert live.committed_to >= seq
+                    assert live.committed_to >= _seqs(frame)[0]
             await super().send(message)
 
     sink = await desk.read(desk.runs.follow_new(desk.principal, started), Watching())
@@ -171,6 +172,28 @@ async def test_deltas_reach_the_journal_within_a_quarter_of_a_second(desk: Desk)
     async with asyncio.timeout(0.25 + 0.75):  # the law's bound, and patience for a busy machine
         while b"stream.chunk" not in await _journal(desk, started.run):
             await asyncio.sleep(0.01)
+
+
+async def test_every_later_delta_too_reaches_the_journal_in_time_and_in_batches(desk: Desk) -> None:
+    started = await desk.start("[[tokens 500 itl=4ms]]")
+    live = desk.runs.live(started.run)
+    assert live is not None
+    waiting: deque[tuple[int, float]] = deque()
+    longest = 0.0
+
+    class Timing(Sink):
+        async def send(self, message: MutableMapping[str, Any]) -> None:
+            nonlocal longest
+            now = time.monotonic()
+            while waiting and waiting[0][0] <= live.committed_to:
+                waiting.popleft()
+            longest = max(longest, now - waiting[0][1] if waiting else 0)
+            waiting.extend((seq, now) for seq in _seqs(message.get("body", b"")))
+            await super().send(message)
+
+    await desk.read(desk.runs.follow_new(desk.principal, started), Timing())
+    assert 0.02 < longest < 0.25 + 0.75  # the law's bound, and patience for a busy machine
+    assert await _journal_rows(desk, started.run) < 60
 
 
 async def test_a_quiet_stream_is_kept_alive_by_comments(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,6 +234,15 @@ def check_usage(events: list[AnyEvent]) -> None:
     assert types([last])[0] in TERMINAL_TYPES
     if isinstance(last, RunFinished) and last.usage:
         assert last.usage.output_tokens == total
+
+
+def _seqs(frames: bytes) -> list[int]:
+    return [int(frame.partition(b"-")[2].partition(b"\n")[0]) for frame in split_frames(frames)]
+
+
+async def _journal_rows(desk: Desk, run: object) -> int:
+    async with desk.database.tenant(desk.principal.workspace) as connection:
+        return await connection.fetchval("SELECT count(*) FROM porch.journal WHERE run_id = $1", run)
 
 
 async def _first_message(desk: Desk, conversation: UUID) -> list[Part]:

@@ -13,6 +13,7 @@ from porch.contract.frames import Cursor
 from porch.contract.ids import new_uuid
 from porch.contract.messages import Part, TextPart
 from porch.runs import store
+from porch.runs.journal import WRITE
 from porch.runs.live import LiveRun
 from porch.runs.reader import Reader
 from porch.runs.service import RunKey
@@ -112,3 +113,23 @@ async def test_a_cursor_of_an_earlier_epoch_is_never_taken_for_one_of_the_live_r
     assert not sink.data
     assert live.attach(Reader(sink.send, Cursor(2, 40)))
     assert sink.data.startswith(b"id: 2-41\n")
+
+
+async def test_the_journal_takes_no_row_behind_a_gap(desk: Desk) -> None:
+    started = await desk.start("[[stall]]")
+    workspace = desk.principal.workspace
+    nothing: list[Any] = []
+
+    async def write(first: int, last: int) -> set[UUID]:
+        rows = [[workspace], [started.run], [1], [first], [last], [b"x"]]
+        async with desk.database.system() as connection:
+            refused = await connection.fetch(WRITE, desk.runs.process, *rows, *([nothing] * 8))
+        return {row[0] for row in refused}
+
+    async with desk.database.tenant(workspace) as connection:
+        end: int = await connection.fetchval("SELECT max(last_seq) FROM porch.journal")
+    assert await write(end + 2, end + 3) == {started.run}
+    assert await write(end + 1, end + 1) == set()
+    assert await write(end + 2, end + 3) == set()
+    assert await write(end + 2, end + 3) == set()
+    await desk.runs.cancel(desk.principal, started.run)

@@ -1,7 +1,10 @@
 """What happens to a run when its process loses it: the next epoch, once, from the last committed boundary."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import cast
+from uuid import UUID
 
 import pytest
 from msgspec import Struct
@@ -19,8 +22,10 @@ from porch.contract.events import (
 from porch.contract.frames import Cursor
 from porch.plugins.service import Tools
 from porch.plugins.tool import Reversibility, tool
+from porch.runs import store
 from porch.runs.lease import LeaseLost
-from porch.storage.connection import Record
+from porch.storage.connection import Connection, Record
+from porch.storage.database import Database
 from tests.laws import check_run
 from tests.runs.conftest import Desk, events_in, types
 from tests.runs.sink import Sink
@@ -236,3 +241,57 @@ async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
                 await asyncio.sleep(0.02)
     except TimeoutError:
         raise PorchError("The condition never came true.") from None
+
+
+async def test_a_page_of_the_journal_is_of_one_moment_though_a_takeover_comes_between(desk: Desk) -> None:
+    started = await desk.start("[[tokens 20]] [[stall 60s]]")
+    live = desk.runs.live(started.run)
+    assert live is not None
+    while live.seq < 20:
+        await asyncio.sleep(0.01)
+    await live.settle()
+    seen = Cursor(1, live.seq + 3)  # and three more events that were never committed
+
+    async def take_over() -> None:
+        other = await desk.another()
+        await desk.expire(desk.runs)
+        while (there := other.live(started.run)) is None or there.committed_to < seen.seq + 3:
+            await asyncio.sleep(0.01)
+
+    database = cast("Database", Interrupted(desk.database, take_over))
+    page = await store.read_journal(database, desk.principal.workspace, started.run, *seen)
+    assert page is not None
+    assert page.newer is not None or all(row.epoch == seen.epoch for row in page.rows)
+
+
+class Interrupted:
+    """A database in which something happens after the first statement of a transaction."""
+
+    def __init__(self, database: Database, event: Callable[[], Awaitable[None]]) -> None:
+        self._database = database
+        self._event = event
+
+    @asynccontextmanager
+    async def tenant(self, workspace: UUID) -> AsyncGenerator["Interrupted._Connection"]:
+        async with self._database.tenant(workspace) as connection:
+            yield self._Connection(connection, self._event)
+
+    class _Connection:
+        def __init__(self, connection: Connection, event: Callable[[], Awaitable[None]]) -> None:
+            self._connection = connection
+            self._event: Callable[[], Awaitable[None]] | None = event
+
+        async def fetchrow(self, query: str, *arguments: object) -> Record | None:
+            answer = await self._connection.fetchrow(query, *arguments)
+            await self._go_on()
+            return answer
+
+        async def fetch(self, query: str, *arguments: object) -> list[Record]:
+            answer = await self._connection.fetch(query, *arguments)
+            await self._go_on()
+            return answer
+
+        async def _go_on(self) -> None:
+            event, self._event = self._event, None
+            if event:
+                await event()

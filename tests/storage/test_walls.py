@@ -35,6 +35,7 @@ DEFINER_FUNCTIONS = {
     "search_conversations",
     "index_messages",
     "purge_conversations",
+    "purge_drafts",
 }
 # Tables of no single workspace. porch_app reads them through functions alone.
 SHARED = {"users", "sessions", "sign_in_links", "installation", "processes", "migrations"}

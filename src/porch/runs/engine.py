@@ -54,6 +54,8 @@ class Engine:
         """Run a turn to its end, or until the lease is lost, which another process heals."""
         work = _Work(live, turn, self._models)
         live.begun = True
+        if live.lost:
+            return
         if live.cancel_by is not None:
             await _finally(work.cancelled(live.cancel_by))
             return

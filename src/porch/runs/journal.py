@@ -103,32 +103,30 @@ class Journal:
         if not live.lost and (row := live.take()):
             rows.append(row)
 
-    async def _write_surely(self, rows: list[Row]) -> None:
+    async def _write_surely(self, rows: list[Row], failures: int = 0) -> None:
         """Write these very rows until it is known that they are in, or that they never will be.
 
-        A lost connection is tried again for as long as the lease lasts. A batch that is refused is split, so
-        that one bad row costs its own run alone; any other failure (a full disk) is given time to pass. A run
-        whose row cannot be written is taken over from its last commit.
+        A lost connection is tried again for as long as the lease lasts; any other failure (a full disk) is
+        given time to pass. A batch that is refused, or fails for too long, is split, so that one bad row costs
+        its own run alone: that one is taken over from its last commit.
         """
-        failures = 0
         while rows := [row for row in rows if not row.live.lost]:
             try:
                 stale = await self._write(await self._connected(), rows)
             except Exception as error:
                 if self._is_lost(error):
                     await asyncio.sleep(TICK_SECONDS)
-                elif len(rows) > 1 and is_refusal(error):
-                    for row in rows:
-                        await self._write_surely([row])
-                    return
-                elif is_refusal(error) or failures >= PATIENCE:
-                    log.exception("The journal cannot take rows of %d run(s)", len(rows))
-                    for row in rows:
-                        row.live.lose()
-                else:
+                elif failures < PATIENCE and not is_refusal(error):
                     failures += 1
                     log.warning("The journal could not be written, trying again: %s", error)
                     await asyncio.sleep(DELAY_SECONDS)
+                elif len(rows) > 1:
+                    for row in rows:
+                        await self._write_surely([row], failures)
+                    return
+                else:
+                    log.exception("The journal cannot take what %s says", rows[0].live.name)
+                    rows[0].live.lose()
             else:
                 _settle(rows, stale)
                 return

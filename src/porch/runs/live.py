@@ -210,7 +210,7 @@ class LiveRun:
             if not done.done():
                 done.set_exception(error)
         self._waiters.clear()
-        if self.task:
+        if self.task and self.begun:
             self.task.cancel()
         self._let_go("detached")
 

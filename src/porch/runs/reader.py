@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from porch.contract.frames import START, Cursor, resync_frame
 
+Recheck = Callable[[], Coroutine[Any, Any, object]]
+"""Raises Unauthenticated or Forbidden once whoever reads may do so no longer."""
 Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
 End = Literal["ended", "detached", "overflow", "disconnected"]
 
@@ -23,6 +25,7 @@ class Reader:
 
     def __init__(self, send: Send, cursor: Cursor = START, *, max_bytes: int = MAX_QUEUE_BYTES) -> None:
         self.cursor = cursor
+        self.recheck: Recheck | None = None
         self.last_sent = time.monotonic()
         self._send = send
         self.max_bytes = max_bytes

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Iterator
 from typing import Protocol
 from uuid import UUID
@@ -9,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from porch.contract.definition import Definition
-from porch.contract.errors import DatabaseUnavailable
+from porch.contract.errors import DatabaseUnavailable, PorchError
 from porch.contract.events import AnyEvent, ErrorInfo, RunResumed, StepDiscarded, decode_event
 from porch.contract.frames import frame_data, split_frames
 from porch.contract.ids import format_id
@@ -29,6 +31,8 @@ UNREADABLE = (
     "Another version of Porch began this answer, and this one cannot go on with it. Send the message again."
 )
 CLAIM_LIMIT = 64
+# Longer than the statement_timeout of our role: what had not been committed by then never will be.
+LATE_SECONDS = 35.0
 DELTA = (b"\nevent: stream.chunk\n", b"\nevent: tool_call.delta\n", b"\nevent: tool_result.chunk\n")
 
 
@@ -67,6 +71,7 @@ class Recovery:
         self._every = every
         self._task: asyncio.Task[None] | None = None
         self._doubtful = False
+        self._late = math.inf
 
     def start(self) -> None:
         """Begin looking."""
@@ -78,9 +83,14 @@ class Recovery:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def doubt(self) -> None:
-        """This process may hold runs that it does not carry: look for them, too."""
+    def doubt(self, *, late: bool = False) -> None:
+        """This process may hold runs that it does not carry: look for them, too.
+
+        With `late` look once more when no statement whose answer was lost can still be at work.
+        """
         self._doubtful = True
+        if late:
+            self._late = time.monotonic() + LATE_SECONDS
 
     async def _run(self) -> None:
         while True:
@@ -96,7 +106,9 @@ class Recovery:
             await asyncio.sleep(self._every)
 
     async def _look(self) -> None:
-        known = self._carrier.known() if self._doubtful else None
+        if time.monotonic() >= self._late:
+            self._doubtful, self._late = True, math.inf
+        known = self._carrier.known if self._doubtful else None
         self._doubtful = False
         for claimed in await store.claim_runs(self._database, self._lease.process, CLAIM_LIMIT, known):
             try:
@@ -121,7 +133,9 @@ class Recovery:
         log.warning("%s goes on after a crash, in epoch %d", live.name, live.epoch)
         try:
             turn = await self._read(claimed, found)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except PorchError:
+            raise
+        except Exception:  # however it fails, it would fail again
             log.exception("%s cannot be read", live.name)
             await self._give_up(live, _empty(claimed), "unreadable_run", UNREADABLE)
             return

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
@@ -16,17 +17,19 @@ from porch.contract.ids import format_id, parse_id
 from porch.contract.messages import Part, TextPart
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
-from porch.http.auth import requires
+from porch.http.auth import Requires, requires
 from porch.http.idempotency import IDEMPOTENT, claimed
 from porch.http.routing import DirectRoute, api_router
 from porch.runs.service import RunKey, Runs, Started
 from porch.runs.store import HEAD, Place, RunRecord
+from porch.runs.stream import EventStream
 
 MAX_MESSAGE_BYTES = 512 * 1024
 
 router = api_router("/api/v1", "runs")
 Runner = Annotated[Principal, requires("run:agents", on="object")]
 Viewer = Annotated[Principal, requires("read:conversations")]
+ANY_CREDENTIAL = Requires(None)
 
 
 class TextInput(BaseModel):
@@ -158,7 +161,7 @@ async def follow_run(
     text = last_event_id or after
     cursor = Cursor.parse(text) if text else START
     stream = await _runs(request).follow(principal, parse_id("run", run), cursor)
-    return stream or Response(status_code=204)
+    return _guarded(request, stream) if stream else Response(status_code=204)
 
 
 @router.post("/runs/{run}/cancel", operation_id="cancelRun", status_code=202)
@@ -206,25 +209,32 @@ async def _answer(
     async with claimed(request, principal, fenced=True) as claim:
         if claim is not None and claim.stored is not None:
             run = parse_id("run", msgspec.json.decode(claim.stored.body)["run"])
-            return await _again(runs, principal, run, streams=_streams(request))
+            return await _again(request, principal, run)
         started = await start(RunKey(claim.route, claim.key) if claim else None)
     if _streams(request):
-        return runs.follow_new(principal, started)
+        return _guarded(request, runs.follow_new(principal, started))
     return _accepted(started.run, conversation, started.message)
 
 
-async def _again(runs: Runs, principal: Principal, run: UUID, *, streams: bool) -> Response:
+async def _again(request: Request, principal: Principal, run: UUID) -> Response:
     """The answer to a message that was sent before under the same key."""
+    runs = _runs(request)
     replayed = {"Idempotency-Replayed": "true"}
-    if streams:
+    if _streams(request):
         stream = await runs.follow(principal, run)
         assert stream is not None  # from the start there is always something
         stream.headers.update(replayed)
-        return stream
+        return _guarded(request, stream)
     record = await runs.get(principal, run)
     answer = _accepted(run, record.conversation, record.input_message)
     answer.headers.update(replayed)
     return answer
+
+
+def _guarded(request: Request, stream: EventStream) -> EventStream:
+    """The stream, which ends when the request's credential does."""
+    stream.recheck = partial(ANY_CREDENTIAL, request)
+    return stream
 
 
 def _accepted(run: UUID, conversation: UUID, message: UUID) -> Response:

@@ -17,6 +17,7 @@ from porch.plugins.service import Tools
 from porch.runs import store
 from porch.runs.context import StoredMessage
 from porch.runs.engine import Engine
+from porch.runs.guard import guard_readers
 from porch.runs.journal import Journal
 from porch.runs.lease import Lease
 from porch.runs.live import LiveRun
@@ -60,6 +61,7 @@ class Runs:
         self._journal = Journal(database)
         self._recovery = Recovery(database, self._lease, self, lease_seconds / 8)
         self._keep_alive: asyncio.Task[None] | None = None
+        self._guard: asyncio.Task[None] | None = None
         self._open = False
         self.started = 0
         self.taken_over = 0
@@ -94,6 +96,7 @@ class Runs:
             raise
         self._recovery.start()
         self._keep_alive = asyncio.create_task(self._send_keep_alives(), name="keep-alive")
+        self._guard = asyncio.create_task(guard_readers(self.readers), name="guard")
         self._open = True
 
     async def stop(self) -> None:
@@ -111,8 +114,9 @@ class Runs:
         await self._lease.stop()
         for reader in tuple(self.readers):
             reader.finish("ended")
-        if self._keep_alive:
-            self._keep_alive.cancel()
+        for task in (self._keep_alive, self._guard):
+            if task:
+                task.cancel()
 
     # -- starting
 
@@ -174,6 +178,8 @@ class Runs:
                 # Unless the run was taken for abandoned meanwhile: then a later epoch carries it already.
                 if live is not None and self._live.get(new.run) is live:
                     live.confirm()
+                else:
+                    self._recovery.doubt()
                 self.started += 1
                 return Started(new.run, new.message, new.frames, Cursor(1, new.last_seq))
             if outcome == "repeated":
@@ -193,7 +199,7 @@ class Runs:
             return outcome, active
         except BaseException as error:
             # It may have been committed all the same; then somebody must carry it.
-            self._recovery.doubt()
+            self._recovery.doubt(late=True)
             if is_dangling(error):
                 raise Unavailable(
                     "The message was not taken: its agent was deleted or this server lost its lease just now. "
@@ -277,6 +283,8 @@ class Runs:
     def _cancel_here(self, run: UUID, by: str) -> None:
         if live := self._live.get(run):
             live.cancel(by)
+        else:
+            self._recovery.doubt()
 
     # -- carrying
 

@@ -1,5 +1,6 @@
 """The SQL of runs. Every statement is scoped by workspace, here and by row-level security."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -235,48 +236,44 @@ class Page:
     newer: int | None
 
 
+# One statement, one snapshot: a takeover between two would pass its events off as those of the cursor's epoch.
+_PAGE = """
+    SELECT s.status, s.epoch AS run_epoch, s.last, s.newer, p.first_seq, p.last_seq, p.epoch, p.frames
+    FROM (
+      SELECT r.status, r.epoch,
+        (SELECT j.last_seq FROM porch.journal j WHERE j.workspace_id = $1 AND j.run_id = $2
+         ORDER BY j.first_seq DESC LIMIT 1) AS last,
+        CASE WHEN r.epoch > $3 THEN (
+          SELECT min(j.first_seq) FROM porch.journal j
+          WHERE j.workspace_id = $1 AND j.run_id = $2 AND j.epoch > $3) END AS newer
+      FROM porch.runs r WHERE r.workspace_id = $1 AND r.id = $2) AS s
+    LEFT JOIN LATERAL (
+      SELECT j.first_seq, j.last_seq, j.epoch, j.frames,
+        sum(octet_length(j.frames)) OVER (ORDER BY j.first_seq) - octet_length(j.frames) AS before
+      FROM porch.journal j
+      WHERE j.workspace_id = $1 AND j.run_id = $2 AND j.first_seq >= coalesce((
+        SELECT max(x.first_seq) FROM porch.journal x
+        WHERE x.workspace_id = $1 AND x.run_id = $2 AND x.first_seq <= least($4::integer, s.newer - 1) + 1), 0)
+      ORDER BY j.first_seq LIMIT $5) AS p ON p.before < $6
+    ORDER BY p.first_seq
+"""
+
+
 async def read_journal(database: Database, workspace: UUID, run: UUID, epoch: int, seq: int) -> Page | None:
     """Rows that reach behind `seq`, as many as a page holds; None when the run is gone."""
     async with database.tenant(workspace) as connection:
-        state = await connection.fetchrow(
-            """
-            SELECT r.status, r.epoch,
-              (SELECT j.last_seq FROM porch.journal j WHERE j.workspace_id = $1 AND j.run_id = $2
-               ORDER BY j.first_seq DESC LIMIT 1) AS last,
-              CASE WHEN r.epoch > $3 THEN (
-                SELECT min(j.first_seq) FROM porch.journal j
-                WHERE j.workspace_id = $1 AND j.run_id = $2 AND j.epoch > $3) END AS newer
-            FROM porch.runs r WHERE r.workspace_id = $1 AND r.id = $2
-            """,
-            workspace,
-            run,
-            epoch,
-        )
-        if state is None:
-            return None
-        newer = state["newer"]
-        after = seq if newer is None else min(seq, newer - 1)
-        rows = await connection.fetch(
-            """
-            SELECT first_seq, last_seq, epoch, frames FROM (
-              SELECT first_seq, last_seq, epoch, frames,
-                sum(octet_length(frames)) OVER (ORDER BY first_seq) - octet_length(frames) AS before
-              FROM porch.journal
-              WHERE workspace_id = $1 AND run_id = $2 AND first_seq >= coalesce((
-                SELECT max(first_seq) FROM porch.journal
-                WHERE workspace_id = $1 AND run_id = $2 AND first_seq <= $3), 0)
-              ORDER BY first_seq LIMIT $4) AS page
-            WHERE before < $5 ORDER BY first_seq
-            """,
-            workspace,
-            run,
-            after + 1,
-            READ_ROWS,
-            READ_BYTES,
-        )
-    found = [JournalRow(row["first_seq"], row["last_seq"], row["epoch"], row["frames"]) for row in rows]
-    behind = [row for row in found if row.last > after]
-    return Page(behind, state["status"], state["epoch"], state["last"] or 0, newer)
+        rows = await connection.fetch(_PAGE, workspace, run, epoch, seq, READ_ROWS, READ_BYTES)
+    if not rows:
+        return None
+    state = rows[0]
+    newer = state["newer"]
+    after = seq if newer is None else min(seq, newer - 1)
+    behind = [
+        JournalRow(row["first_seq"], row["last_seq"], row["epoch"], row["frames"])
+        for row in rows
+        if row["first_seq"] is not None and row["last_seq"] > after
+    ]
+    return Page(behind, state["status"], state["run_epoch"], state["last"] or 0, newer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,11 +286,16 @@ class Claimed:
 
 
 async def claim_runs(
-    database: Database, process: UUID, limit: int, known: list[UUID] | None = None
+    database: Database, process: UUID, limit: int, known: Callable[[], list[UUID]] | None = None
 ) -> list[Claimed]:
-    """Take over runs whose process is gone; with `known`, also those of this process that are not among them."""
+    """Take over runs whose process is gone; with `known`, also those of this process that are not among them.
+
+    `known` is asked when the connection is there: waiting for one, the process begins other runs.
+    """
     async with database.system() as connection:
-        rows = await connection.fetch("SELECT * FROM porch.claim_runs($1, $2, $3)", process, limit, known)
+        rows = await connection.fetch(
+            "SELECT * FROM porch.claim_runs($1, $2, $3)", process, limit, known and known()
+        )
     return [Claimed(row["workspace_id"], row["run_id"], row["epoch"]) for row in rows]
 
 

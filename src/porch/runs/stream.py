@@ -14,7 +14,7 @@ from porch.contract.frames import Cursor, resync_frame
 from porch.contract.ids import format_id
 from porch.http.scope import RAW_SEND
 from porch.runs.live import LiveRun
-from porch.runs.reader import Reader, Send
+from porch.runs.reader import Reader, Recheck, Send
 from porch.runs.store import ACTIVE, JournalRow, Page
 
 KEEP_ALIVE_SECONDS = 10.0
@@ -43,7 +43,12 @@ class Source(Protocol):
 
 
 class EventStream(Response):
-    """Follows one run for one reader. Its going away changes nothing for the run."""
+    """Follows one run for one reader. Its going away changes nothing for the run.
+
+    Set `recheck` where the reader's right to read may end before the stream does.
+    """
+
+    recheck: Recheck | None = None
 
     def __init__(
         self, source: Source, workspace: UUID, run: UUID, cursor: Cursor, *, first: bytes = b""
@@ -62,6 +67,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         send = scope.get(RAW_SEND, send)
         reader = Reader(cast("Send", send), self._cursor)
+        reader.recheck = self.recheck
         if self._first:
             reader.push(self._first)
         watcher = asyncio.create_task(_watch(receive, reader))

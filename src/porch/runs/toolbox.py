@@ -92,7 +92,9 @@ class Toolbox:
             raise
         except PorchError as error:
             return self._finished(call.call, error=ToolError(code=error.code, message=error.message))
-        except Exception:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+                raise
             if limit.expired():
                 message = f"The tool {call.name!r} took longer than {TOOL_SECONDS:g} s and was stopped."
                 return self._finished(call.call, error=ToolError(code="timeout", message=message))
@@ -118,3 +120,9 @@ class Toolbox:
             said = ToolError(code=error.code, message=clean_text(error.message)[:MAX_ERROR_CHARACTERS])
             return ToolResultFinished(step=step, call=call, error=said, duration_ms=duration)
         return ToolResultFinished(step=step, call=call, output=output, duration_ms=duration)
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is meant, and not something that its tool waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -7,6 +7,7 @@ import msgspec
 from porch.contract.errors import ModelError, PorchError
 from porch.contract.events import FinishReason, PartKind, Usage
 from porch.contract.sse import BOM, ServerSentEvent, SseDecoder
+from porch.contract.text import clean_text
 from porch.providers.assembly import Assembly
 from porch.providers.chat_completions.calls import Calls
 from porch.providers.chat_completions.usage import read_usage
@@ -235,14 +236,14 @@ class Decoder:
 
     def _note(self, model: Any, usage: Any) -> None:
         if self._model is None and isinstance(model, str) and model:
-            self._model = self._outcome.model = model[:200]
+            self._model = self._outcome.model = clean_text(model[:200])
         if usage:
             self._usage = read_usage(usage) or self._usage
 
     def _note_reason(self, reason: Any) -> None:
         self.ended = True
         if isinstance(reason, str) and reason:
-            self._outcome.raw_reason = reason[:100]
+            self._outcome.raw_reason = clean_text(reason[:100])
 
     def _reason(self) -> FinishReason:
         reason = _REASONS.get((self._outcome.raw_reason or "").lower())

@@ -79,9 +79,6 @@ DECLARE
   dead uuid;
   room integer := p_limit;
 BEGIN
-  -- A process that does not know yet that its lease is over must not take anything.
-  PERFORM FROM porch.processes p WHERE p.id = p_process AND p.expires_at > clock_timestamp();
-  IF NOT FOUND THEN RETURN; END IF;
   IF p_known IS NOT NULL THEN
     PERFORM FROM porch.processes p WHERE p.id = p_process FOR UPDATE;
     RETURN QUERY
@@ -112,14 +109,13 @@ END $$;
 -- Appends many runs' rows and ends runs, in one transaction. The workspace is the run's own: a pair that does
 -- not name an existing run of this holder in this epoch is refused. Answers the runs that were refused; their
 -- producer has lost them. A batch that is sent again after its answer was lost changes nothing.
--- Its plans are made while the tables are empty, and kept: without the setting they would go on reading all runs.
 CREATE FUNCTION porch.write_journal(
     p_process uuid,
     p_workspace uuid[], p_run uuid[], p_epoch integer[], p_first integer[], p_last integer[], p_frames bytea[],
     e_workspace uuid[], e_run uuid[], e_epoch integer[], e_status text[], e_message uuid[], e_parts text[],
     e_usage text[], e_error text[])
   RETURNS SETOF uuid
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_seqscan = off AS $$
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM FROM porch.processes p WHERE p.id = p_process AND p.expires_at > clock_timestamp() FOR KEY SHARE;
   IF NOT FOUND THEN
@@ -171,8 +167,7 @@ END $$;
 -- No row when the conversation is not this workspace's.
 CREATE FUNCTION porch.load_turn(p_workspace uuid, p_conversation uuid, p_limit integer, p_bytes integer)
   RETURNS TABLE (agent_id uuid, handle text, version integer, definition jsonb, participant_kind text,
-                 participant_id uuid, head uuid, message_roles text[], message_parts text[], more boolean,
-                 active_run uuid)
+                 participant_id uuid, head uuid, message_roles text[], message_parts text[], more boolean)
   LANGUAGE plpgsql SECURITY INVOKER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM set_config('porch.workspace', p_workspace::text, true);
@@ -185,8 +180,6 @@ BEGIN
       ON v.workspace_id = a.workspace_id AND v.agent_id = a.id AND v.number = a.latest_version
     WHERE c.workspace_id = p_workspace AND c.id = p_conversation;
   IF NOT FOUND THEN RETURN; END IF;
-  SELECT r.id INTO active_run FROM porch.runs r
-    WHERE r.workspace_id = p_workspace AND r.conversation_id = p_conversation AND r.status IN ('running', 'paused');
   IF head IS NOT NULL THEN
     WITH RECURSIVE branch AS (
       SELECT m.parent_id, m.role, m.parts::text AS parts, 1 AS n, octet_length(m.parts::text) AS size
