@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from porch.agents.exports import as_markdown, disposition
+from porch.agents.exports import MarkdownFile, disposition
 from porch.agents.model import Conversation, SharedConversation
 from porch.agents.shares import Shares
 from porch.contract.errors import NotFound
@@ -81,6 +81,14 @@ async def test_a_link_shows_what_there_was_when_it_was_made(
     _, token = await share(ada.client, conversation)
     await say(world, ada, conversation, text("A secret said later"))
     assert "secret" not in str((await opened(world, token)).messages)
+
+
+async def test_a_link_keeps_the_title_of_its_day(world: World, ada: Tenant, conversation: str) -> None:
+    _, before = await share(ada.client, conversation)
+    await ada.client.patch(of(conversation), json={"title": "Not for everybody's eyes"})
+    _, after = await share(ada.client, conversation)
+    assert (await opened(world, before)).title == "Time & place"
+    assert (await opened(world, after)).title == "Not for everybody's eyes"
 
 
 async def test_a_revoked_link_opens_nothing(world: World, ada: Tenant, conversation: str) -> None:
@@ -220,7 +228,8 @@ def test_nothing_that_is_quoted_ends_its_own_fence() -> None:
     ]
     now = a_conversation("").created_at
     message = Message(id="msg_x", role="assistant", parts=parts, created_at=now)
-    words = as_markdown(a_conversation("# <b>\n# x"), "@a/b", "B", [message]).decode()
+    file = MarkdownFile(a_conversation("# <b>\n# x"), "@a/b", "B")
+    words = (file.opening() + file.messages([message]) + file.closing()).decode()
     headings: list[str] = []
     fence = ""
     for line in words.splitlines():

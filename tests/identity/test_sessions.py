@@ -195,6 +195,14 @@ async def test_revoking_a_token_closes_the_links_that_it_made(world: World, ada:
     assert await sessions.redeem_link(world.database, other)
 
 
+async def test_a_token_that_was_revoked_meanwhile_makes_no_link(world: World, ada: Tenant) -> None:
+    principal = await owner(world, ada)
+    await revoke_token(principal, world.database, format_id("tok", principal.credential))
+    for maker in (principal, replace(principal, credential=new_uuid())):
+        with pytest.raises(Forbidden, match="was revoked meanwhile"):
+            await sessions.create_link(maker, world.database, URL)
+
+
 async def test_a_session_ends_30_days_after_its_last_use_and_after_90_in_all(
     world: World, ada: Tenant
 ) -> None:

@@ -16,7 +16,21 @@ from porch.storage.external import check_external
 from porch.storage.migrate import migrate, read_migrations
 
 WORKSPACE = "INSERT INTO porch.workspaces (id, handle, name) VALUES (gen_random_uuid(), 'ünï', 'Ünï 🏡')"
-READ = "SELECT name FROM porch.workspaces"
+READ = "SELECT name FROM porch.workspaces WHERE handle <> 'ada'"
+# One person with a token, two sign-in links and two sessions, of which one had ended.
+SIGNED_IN = """
+  WITH u AS (INSERT INTO porch.users (id, name) VALUES (gen_random_uuid(), 'ada') RETURNING id),
+  w AS (INSERT INTO porch.workspaces (id, handle, name) VALUES (gen_random_uuid(), 'ada', 'Ada') RETURNING id),
+  m AS (INSERT INTO porch.memberships (workspace_id, user_id, role) SELECT w.id, u.id, 'owner' FROM w, u),
+  t AS (INSERT INTO porch.tokens (workspace_id, id, user_id, kind, name, prefix, hash, scopes)
+        SELECT w.id, gen_random_uuid(), u.id, 'pat', 't', 'p', sha256('token'), ARRAY['admin:*'] FROM w, u),
+  l AS (INSERT INTO porch.sign_in_links (hash, user_id, expires_at, used_at)
+        SELECT sha256(h::bytea), u.id, now() + interval '1 hour', used
+        FROM u, (VALUES ('open', NULL), ('used', now())) AS links (h, used))
+  INSERT INTO porch.sessions (id, user_id, hash, expires_at, ends_at, revoked_at)
+    SELECT gen_random_uuid(), u.id, sha256(h::bytea), now() + interval '1 day', now() + interval '2 days', ended
+    FROM u, (VALUES ('open', NULL), ('ended', now() - interval '1 hour')) AS sessions (h, ended)
+"""
 
 
 async def fill(data: Path) -> None:
@@ -26,6 +40,7 @@ async def fill(data: Path) -> None:
         await migrate(urls.owner)
         async with connected(urls.admin) as connection:
             await connection.execute(WORKSPACE)
+            await connection.execute(SIGNED_IN)
     finally:
         await postgres.stop()
 
@@ -61,6 +76,44 @@ async def test_what_was_saved_comes_back_with_its_roles_and_walls(saved: Path, p
             await backup(urls.owner, place / "other")
     finally:
         await postgres.stop()
+
+
+async def test_nobody_is_signed_in_after_a_restore_and_tokens_work_as_they_did(
+    saved: Path, place: Path
+) -> None:
+    told: list[str] = []
+    await restore(saved, DataDir(place / "data"), progress=told.append)
+    assert "Everybody has to sign in again" in told[-2]
+    assert "one that was revoked later works again" in told[-1]
+    assert "porch tokens revoke ID" in told[-1]
+    postgres = EmbeddedPostgres(place / "data")
+    urls = await postgres.start()
+    try:
+        async with connected(urls.app) as connection:
+            for word in ("open", "used", "ended"):
+                link = "SELECT state FROM porch.read_sign_in_link(sha256($1::text::bytea))"
+                assert await connection.fetchval(link, word) is None
+                session = "SELECT user_id FROM porch.authenticate_session(sha256($1::text::bytea))"
+                assert await connection.fetchval(session, word) is None
+            token = "SELECT user_name FROM porch.authenticate_token(sha256('token'))"
+            assert await connection.fetchval(token) == "ada"
+        async with connected(urls.admin) as connection:
+            ended = "SELECT revoked_at < now() - interval '30 minutes' FROM porch.sessions ORDER BY 1"
+            assert [row[0] for row in await connection.fetch(ended)] == [False, True], "its end stays its end"
+    finally:
+        await postgres.stop()
+
+
+async def test_a_backup_of_a_database_without_our_tables_is_restored_too(place: Path) -> None:
+    postgres = EmbeddedPostgres(place / "old")
+    urls = await postgres.start()
+    try:
+        # Nothing of Porch's is in it yet.
+        saved = await backup(urls.admin, place / "old.backup")
+    finally:
+        await postgres.stop()
+    manifest = await restore(saved, DataDir(place / "data"))
+    assert manifest.schema == 0
 
 
 def test_a_backup_holds_no_password(saved: Path) -> None:

@@ -24,8 +24,11 @@ SELECT = (
     " WHERE c.workspace_id = $1"
 )
 ALIVE = " AND c.deleted_at IS NULL"
+BEGUN = " AND (c.head_message_id IS NOT NULL OR c.title <> '')"
 # How long a deleted conversation can be restored.
 UNDO = timedelta(minutes=10)
+# How long a draft stays after its last message.
+DRAFT_IDLE = timedelta(days=7)
 
 
 async def insert_conversation(
@@ -80,11 +83,17 @@ async def list_conversations(
 
 
 async def list_active(
-    connection: Connection, principal: Principal, agent: UUID | None, after: Activity | None, limit: int
+    connection: Connection,
+    principal: Principal,
+    agent: UUID | None,
+    after: Activity | None,
+    limit: int,
+    *,
+    begun: bool = False,
 ) -> list[Conversation]:
-    """The principal's own conversations, the last active first."""
+    """The principal's own conversations, the last active first; `begun` leaves out those without word and title."""
     rows = await connection.fetch(
-        f"{SELECT}{ALIVE} AND NOT c.draft AND c.participant_id = $2 AND c.participant_kind = $3"
+        f"{SELECT}{ALIVE}{BEGUN if begun else ''} AND NOT c.draft AND c.participant_id = $2 AND c.participant_kind = $3"
         " AND ($4::uuid IS NULL OR c.agent_id = $4)"
         " AND (c.updated_at, c.id) < (coalesce($5, 'infinity'::timestamptz),"
         "  coalesce($6, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))"
@@ -174,10 +183,12 @@ async def mark_deleted(connection: Connection, workspace: UUID, conversation: UU
     )
 
 
-async def read_deleted(connection: Connection, workspace: UUID, conversation: UUID) -> Conversation | None:
-    """A conversation deleted so shortly ago that it can be restored, locked."""
+async def read_deleted(
+    connection: Connection, workspace: UUID, conversation: UUID, *, lock: bool = False
+) -> Conversation | None:
+    """A conversation deleted so shortly ago that it can be restored; `lock` keeps it so till the transaction's end."""
     row = await connection.fetchrow(
-        f"{SELECT} AND c.id = $2 AND c.deleted_at > now() - $3::interval FOR UPDATE OF c",
+        f"{SELECT} AND c.id = $2 AND c.deleted_at > now() - $3::interval{' FOR UPDATE OF c' if lock else ''}",
         workspace,
         conversation,
         UNDO,
@@ -198,6 +209,12 @@ async def purge_conversations(database: Database, limit: int) -> int:
     """Removes for good, in all workspaces, what can no longer be restored; answers how many that were."""
     async with database.system() as connection:
         return await connection.fetchval("SELECT porch.purge_conversations($1, $2)", UNDO, limit)
+
+
+async def purge_drafts(database: Database, limit: int) -> int:
+    """Removes for good, in all workspaces, the drafts that nobody went on with; answers how many."""
+    async with database.system() as connection:
+        return await connection.fetchval("SELECT porch.purge_drafts($1, $2)", DRAFT_IDLE, limit)
 
 
 async def index_messages(database: Database, limit: int) -> int:
@@ -227,6 +244,42 @@ async def read_branch(
         workspace,
         head,
         limit,
+        room,
+    )
+    return [_message(row) for row in rows]
+
+
+async def branch_ids(connection: Connection, workspace: UUID, head: UUID) -> bytes:
+    """The ids of all messages up to this one, oldest first, 16 bytes each."""
+    return await connection.fetchval(
+        "WITH RECURSIVE branch AS ("
+        " SELECT m.id, m.parent_id, 1 AS n FROM porch.messages m WHERE m.workspace_id = $1 AND m.id = $2"
+        " UNION ALL SELECT m.id, m.parent_id, b.n + 1"
+        " FROM branch b JOIN porch.messages m ON m.workspace_id = $1 AND m.id = b.parent_id)"
+        " SELECT coalesce(string_agg(uuid_send(id), ''::bytea ORDER BY n DESC), '') FROM branch",
+        workspace,
+        head,
+    )
+
+
+async def read_messages(
+    connection: Connection, workspace: UUID, messages: list[UUID], room: int
+) -> list[Message]:
+    """The first of these messages, in this order: as many as fill `room` bytes, and up to one that is not there."""
+    rows = await connection.fetch(
+        "WITH RECURSIVE page AS ("
+        " SELECT 1 AS n, octet_length(m.parts::text)::bigint AS size,"
+        "  m.id, m.parent_id, m.run_id, m.role, m.parts, m.created_at"
+        " FROM porch.messages m WHERE m.workspace_id = $1 AND m.id = ($2::uuid[])[1]"
+        " UNION ALL SELECT p.n + 1, p.size + octet_length(m.parts::text),"
+        "  m.id, m.parent_id, m.run_id, m.role, m.parts, m.created_at"
+        # The LIMIT keeps the planner from reading the whole workspace at every step to make a hash of it.
+        " FROM page p CROSS JOIN LATERAL (SELECT * FROM porch.messages x"
+        "  WHERE x.workspace_id = $1 AND x.id = ($2::uuid[])[p.n + 1] LIMIT 1) m"
+        " WHERE p.size < $3)"
+        " SELECT id, parent_id, run_id, role, parts, created_at FROM page ORDER BY n",
+        workspace,
+        messages,
         room,
     )
     return [_message(row) for row in rows]

@@ -3,6 +3,7 @@
 A conversation is its participant's: others get NotFound, unless they hold `admin:conversations`.
 """
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -22,6 +23,8 @@ from porch.storage.database import Database
 
 MAX_TITLE_BYTES = 400
 MAX_SEARCH_BYTES = 800
+# What is read at once of a conversation that is read whole.
+PAGE_MESSAGES, PAGE_BYTES = 200, 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,20 @@ class Conversations:
         agent: str | None = None,
         after: Activity | None = None,
         limit: int,
+        begun: bool = False,
     ) -> list[Hit]:
-        """The principal's own conversations, the last active first; with `search` those that hold its words."""
+        """The principal's own conversations, the last active first; with `search` those that hold its words.
+
+        With `begun` those are left out that have neither a message nor a title: what a first message leaves that
+        was refused.
+        """
         principal.require("read", "conversations")
         search = check_text(search.strip(), "The search", MAX_SEARCH_BYTES)
         async with self.database.tenant(principal.workspace) as connection:
             which = (await reach_agent(connection, principal, agent, "read", "run")).id if agent else None
             if search:
                 return await store.search_conversations(connection, principal, search, which, after, limit)
-            rows = await store.list_active(connection, principal, which, after, limit)
+            rows = await store.list_active(connection, principal, which, after, limit, begun=begun)
         return [Hit(conversation=row) for row in rows]
 
     async def read(self, principal: Principal, conversation: str) -> Conversation:
@@ -122,7 +130,7 @@ class Conversations:
         principal.require("write", "conversations")
         identifier = parse_id("conv", conversation)
         async with self.database.tenant(principal.workspace) as connection:
-            found = await store.read_deleted(connection, principal.workspace, identifier)
+            found = await store.read_deleted(connection, principal.workspace, identifier, lock=True)
             if found is None or not may_see(principal, found):
                 raise NotFound(
                     f"There is no deleted conversation {conversation[:80]!r} to restore; that is possible for "
@@ -159,6 +167,35 @@ class Conversations:
                 connection, principal.workspace, found.head_message_id, limit, room
             )
             return found, agent, messages
+
+    async def whole_branch(
+        self, principal: Principal, conversation: str
+    ) -> tuple[Conversation, Definition, AsyncGenerator[list[Message]]]:
+        """A conversation, its agent's definition, and all messages up to its head in pages, oldest first.
+
+        A slow reader holds neither a connection nor a snapshot: a message never changes, so the branch of this
+        head stays what it is. Only when the conversation is removed for good meanwhile do the pages end with
+        NotFound.
+        """
+        principal.require("read", "conversations")
+        async with self.database.tenant(principal.workspace) as connection:
+            found = await reach_conversation(connection, principal, conversation)
+            agent = await agent_of(connection, principal.workspace, found)
+            head = found.head_message_id
+            ids = await store.branch_ids(connection, principal.workspace, head) if head else b""
+        return found, agent, self._pages(principal.workspace, ids)
+
+    async def _pages(self, workspace: UUID, ids: bytes) -> AsyncGenerator[list[Message]]:
+        at = 0
+        while at < len(ids):
+            wanted = ids[at : at + PAGE_MESSAGES * 16]
+            names = [UUID(bytes=wanted[n : n + 16]) for n in range(0, len(wanted), 16)]
+            async with self.database.tenant(workspace) as connection:
+                page = await store.read_messages(connection, workspace, names, PAGE_BYTES)
+            if not page:
+                raise NotFound("The conversation was removed while it was read.")
+            yield page
+            at += len(page) * 16
 
     async def messages(
         self, principal: Principal, conversation: str, *, after: UUID | None, limit: int, newest_first: bool

@@ -1,10 +1,14 @@
-"""A conversation to take away: its branch as Markdown to read, or as JSON with everything."""
+"""A conversation to take away: its branch as Markdown to read, or as JSON with everything.
+
+Written piece by piece, since it may be longer than what fits into memory.
+"""
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 import msgspec
@@ -31,31 +35,82 @@ _FENCES = re.compile("`{3,}")
 _MARKS = re.compile(r"([\\`*_\[\]<>#])")
 
 
-def as_json(conversation: Conversation, agent: str, messages: Sequence[Message]) -> bytes:
-    """The whole of it, as a program reads it back."""
-    value: dict[str, Any] = {
-        "format": "porch.conversation",
-        "version": 1,
-        "id": format_id("conv", conversation.id),
-        "title": conversation.title,
-        "agent": agent,
-        "created_at": conversation.created_at,
-        "exported_at": datetime.now(UTC),
-        "messages": [public_message(message) for message in messages],
-    }
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+class File(Protocol):
+    """A file in pieces: its opening, any number of times some messages, and its closing."""
+
+    def opening(self) -> bytes: ...
+    def messages(self, messages: Sequence[Message]) -> bytes: ...
+    def closing(self) -> bytes: ...
 
 
-def as_markdown(conversation: Conversation, agent: str, speaker: str, messages: Sequence[Message]) -> bytes:
+class JsonFile:
+    """The whole of a conversation, as a program reads it back."""
+
+    def __init__(self, conversation: Conversation, agent: str) -> None:
+        self._head: dict[str, Any] = {
+            "format": "porch.conversation",
+            "version": 1,
+            "id": format_id("conv", conversation.id),
+            "title": conversation.title,
+            "agent": agent,
+            "created_at": conversation.created_at,
+            "exported_at": datetime.now(UTC),
+        }
+        self._empty = True
+
+    def opening(self) -> bytes:
+        """All but the messages."""
+        return _indented(self._head).removesuffix(b"\n}") + b',\n  "messages": ['
+
+    def messages(self, messages: Sequence[Message]) -> bytes:
+        """The next of them."""
+        pieces: list[bytes] = []
+        for message in messages:
+            pieces.append(b"\n    " if self._empty else b",\n    ")
+            # No line break stands in a JSON string, so all of them are of the layout.
+            pieces.append(_indented(public_message(message)).replace(b"\n", b"\n    "))
+            self._empty = False
+        return b"".join(pieces)
+
+    def closing(self) -> bytes:
+        """The end."""
+        return b"]\n}\n" if self._empty else b"\n  ]\n}\n"
+
+
+class MarkdownFile:
     """For people: what was said as it was written, thoughts quoted, tools in code."""
-    begun = conversation.created_at.astimezone(UTC)
-    title = _plain(conversation.title or "Conversation")
-    pieces = [f"# {title}", f"With {_plain(speaker)} ({agent}), begun {begun:%d %B %Y, %H:%M} UTC."]
-    for message in messages:
-        who = "You" if message.role == "user" else _plain(speaker)
-        pieces.append(f"## {who}")
-        pieces += [piece for part in message.parts if (piece := _markdown(part))]
-    return ("\n\n".join(pieces) + "\n").encode()
+
+    def __init__(self, conversation: Conversation, agent: str, speaker: str) -> None:
+        self._conversation, self._agent, self._speaker = conversation, agent, speaker
+
+    def opening(self) -> bytes:
+        """The title, and with whom."""
+        begun = self._conversation.created_at.astimezone(UTC)
+        title = _plain(self._conversation.title or "Conversation")
+        speaker = _plain(self._speaker)
+        return (f"# {title}\n\nWith {speaker} ({self._agent}), begun {begun:%d %B %Y, %H:%M} UTC.").encode()
+
+    def messages(self, messages: Sequence[Message]) -> bytes:
+        """The next of them."""
+        pieces: list[str] = []
+        for message in messages:
+            pieces.append(f"## {'You' if message.role == 'user' else _plain(self._speaker)}")
+            pieces += [piece for part in message.parts if (piece := _markdown(part))]
+        return "".join(f"\n\n{piece}" for piece in pieces).encode()
+
+    def closing(self) -> bytes:
+        """The end."""
+        return b"\n"
+
+
+async def pieces(file: File, pages: AsyncGenerator[list[Message]]) -> AsyncGenerator[bytes]:
+    """The file's bytes; the opening comes when the first page is there, so that what fails does so before."""
+    async with aclosing(pages):
+        nothing: list[Message] = []
+        yield file.opening() + file.messages(await anext(pages, nothing))
+        async for page in pages:
+            yield file.messages(page)
+    yield file.closing()
 
 
 def disposition(conversation: Conversation, ending: str) -> str:
@@ -94,8 +149,12 @@ def _markdown(part: Part) -> str:
             return f"It failed:\n\n{_fenced(_pretty(part.error), 'json')}"
 
 
+def _indented(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2)
+
+
 def _pretty(value: object) -> str:
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    return _indented(value).decode()
 
 
 def _fenced(text: str, language: str) -> str:

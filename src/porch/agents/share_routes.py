@@ -1,16 +1,18 @@
 """Shared links and exports of conversations over HTTP."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, Field
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from porch.agents.bodies import CONVERSATION_ID
 from porch.agents.conversations import Conversations
-from porch.agents.exports import ENDINGS, as_json, as_markdown, disposition
+from porch.agents.exports import ENDINGS, JsonFile, MarkdownFile, disposition, pieces
 from porch.agents.model import Share
 from porch.agents.shares import Shares
 from porch.contract.ids import format_id
@@ -102,20 +104,29 @@ async def export_conversation(
         Literal["markdown", "json"], Query(description="For people, or for programs.")
     ] = "markdown",
 ) -> Response:
-    """The branch up to the head, as a file."""
-    found, agent, messages = await Conversations(database(request)).branch(principal, conversation)
+    """The branch up to the head as it stands now, as a file. A file that breaks off is not whole."""
+    found, agent, pages = await Conversations(database(request)).whole_branch(principal, conversation)
     address = f"@{principal.workspace_handle}/{found.agent_handle}"
     ending, media_type = ENDINGS[format]
     if format == "json":
-        content = as_json(found, address, messages)
+        file = JsonFile(found, address)
     else:
-        content = as_markdown(found, address, agent.title or found.agent_handle, messages)
+        file = MarkdownFile(found, address, agent.title or found.agent_handle)
+    content = pieces(file, pages)
+    first = await anext(content)
     headers = {
         "Content-Disposition": disposition(found, ending),
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
     }
-    return Response(content, headers=headers, media_type=media_type)
+    return StreamingResponse(_after(first, content), headers=headers, media_type=media_type)
+
+
+async def _after(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
 
 
 def _body(share: Share) -> ShareBody:

@@ -23,19 +23,27 @@ class ShareTarget:
     conversation: UUID
     message: UUID
     created_at: datetime
+    title: str
 
 
 async def insert_share(
-    connection: Connection, principal: Principal, conversation: UUID, message: UUID, digest: bytes
+    connection: Connection,
+    principal: Principal,
+    conversation: UUID,
+    message: UUID,
+    title: str,
+    digest: bytes,
 ) -> Share:
-    """A new link to the branch that ends in the message."""
+    """A new link to the branch that ends in the message, under the title that it has now."""
     row = await connection.fetchrow(
-        "INSERT INTO porch.conversation_shares (workspace_id, id, conversation_id, message_id, hash, created_by)"  # noqa: S608 - constants
-        f" VALUES ($1, $2, $3, $4, $5, $6) RETURNING {SHARE}",
+        "INSERT INTO porch.conversation_shares"  # noqa: S608 - constants
+        " (workspace_id, id, conversation_id, message_id, title, hash, created_by)"
+        f" VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING {SHARE}",
         principal.workspace,
         new_uuid(),
         conversation,
         message,
+        title,
         digest,
         principal.id,
     )
@@ -78,6 +86,7 @@ async def open_share(database: Database, digest: bytes) -> ShareTarget | None:
         conversation=row["conversation_id"],
         message=row["message_id"],
         created_at=row["created_at"],
+        title=row["title"],
     )
 
 

@@ -1,6 +1,6 @@
 """Links under which anybody reads a conversation: made, listed, revoked, opened.
 
-A link shows the branch as it stood when the link was made; what is said later is not under it.
+A link shows title and branch as they stood when the link was made; what is said later is not under it.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ class Shares:
                     f"This conversation has {MAX_SHARES} shared links. Revoke some, then make another."
                 )
             share = await share_store.insert_share(
-                connection, principal, found.id, found.head_message_id, digest(token)
+                connection, principal, found.id, found.head_message_id, found.title, digest(token)
             )
         return share, token
 
@@ -100,7 +100,7 @@ class Shares:
                 connection, target.workspace, target.message, MAX_SHOWN, MAX_SHOWN_BYTES
             )
         return SharedConversation(
-            title=conversation.title,
+            title=target.title,
             agent=f"@{target.handle}/{conversation.agent_handle}",
             agent_title=agent.title or conversation.agent_handle,
             created_at=target.created_at,

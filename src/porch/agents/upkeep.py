@@ -1,10 +1,11 @@
-"""What conversations need in the background: new messages become searchable, deleted ones go for good."""
+"""What conversations need in the background: new messages become searchable; what was
+deleted, and drafts that nobody goes on with, go for good."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from porch.agents.conversation_store import index_messages, purge_conversations
+from porch.agents.conversation_store import index_messages, purge_conversations, purge_drafts
 from porch.contract.errors import DatabaseUnavailable
 from porch.storage.database import Database
 
@@ -44,10 +45,14 @@ class Upkeep:
         return total
 
     async def purge(self) -> int:
-        """Remove all that can no longer be restored; answers how many conversations. Raises DatabaseUnavailable."""
+        """Remove all that can no longer be restored, and all drafts without activity for a week.
+
+        Answers how many conversations. Raises DatabaseUnavailable.
+        """
         total = 0
-        while gone := await purge_conversations(self._database, PURGE_BATCH):
-            total += gone
+        for remove in (purge_conversations, purge_drafts):
+            while gone := await remove(self._database, PURGE_BATCH):
+                total += gone
         return total
 
     async def _repeat(self, work: Callable[[], Awaitable[int]], every: float) -> None:

@@ -29,6 +29,8 @@ def new(name: str, template: str, model: str | None, instructions: str | None) -
     wanted = msgspec.to_builtins(definition)
     if instructions is not None:
         wanted["instructions"] = instructions
+        # They were to try the template's instructions with.
+        wanted.pop("questions", None)
     with reached(resolved, QuietStart()) as link:
         from porch.client import ApiError
 

@@ -8,7 +8,7 @@ from typing import cast
 from uuid import UUID
 
 from porch.contract.errors import PorchError, Unauthenticated
-from porch.contract.principal import Principal, Role
+from porch.contract.principal import Principal, Role, Via
 from porch.identity import session_store, store
 from porch.identity.policy import FULL, effective
 from porch.identity.sessions import IDLE_LIFETIME
@@ -61,7 +61,7 @@ class Authenticator:
         if (known := kept.get(key)) and known[0] > asked:
             return known[1]
         row = await _find_session(self.database, secret)
-        principal = _principal_of_session(row)
+        principal = _principal(row, "session")
         _keep(kept, key, asked, principal, row["expires_at"])
         if _is_due(row["last_used_at"]):
             self._touch(principal, address)
@@ -129,20 +129,6 @@ async def _find(database: Database, token: str) -> Record:
     return row
 
 
-def _principal(row: Record) -> Principal:
-    role = cast("Role", row["role"])
-    return Principal(
-        kind="user",
-        id=row["user_id"],
-        workspace=row["workspace_id"],
-        workspace_handle=row["handle"],
-        role=role,
-        scopes=effective(frozenset(row["scopes"]), role),
-        credential=row["token_id"],
-        name=row["user_name"],
-    )
-
-
 async def _find_session(database: Database, secret: str) -> Record:
     row = None
     if is_well_formed(secret, "ses"):
@@ -156,16 +142,18 @@ async def _find_session(database: Database, secret: str) -> Record:
     return row
 
 
-def _principal_of_session(row: Record) -> Principal:
+def _principal(row: Record, via: Via = "token") -> Principal:
+    """Who a row of a credential stands for: a token has scopes of its own, a session all that its user's role has."""
     role = cast("Role", row["role"])
+    granted = frozenset(row["scopes"]) if via == "token" else FULL
     return Principal(
         kind="user",
         id=row["user_id"],
         workspace=row["workspace_id"],
         workspace_handle=row["handle"],
         role=role,
-        scopes=effective(FULL, role),
-        credential=row["session_id"],
+        scopes=effective(granted, role),
+        credential=row[f"{via}_id"],
         name=row["user_name"],
-        via="session",
+        via=via,
     )

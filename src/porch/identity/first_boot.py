@@ -8,13 +8,12 @@ import getpass
 import os
 import platform
 import re
-import tempfile
 from pathlib import Path
 
 import msgspec
 
 from porch.contract.definition import check_handle
-from porch.contract.errors import InvalidInput, SetupError, Unauthenticated
+from porch.contract.errors import InvalidInput, Unauthenticated
 from porch.contract.principal import Principal
 from porch.identity import store
 from porch.identity.authentication import authenticate
@@ -22,6 +21,7 @@ from porch.identity.model import Credentials, Operator
 from porch.identity.policy import FULL
 from porch.identity.tokens import mint
 from porch.storage.database import Database
+from porch.storage.private_file import write_private
 
 FILE = "credentials.json"
 # Accounts that name a machine's role and not a person.
@@ -72,24 +72,7 @@ def read_credentials(path: Path) -> Credentials | None:
 
 def write_credentials(path: Path, credentials: Credentials) -> None:
     """Puts the file in place whole, and at no moment readable by others. Raises SetupError."""
-    text = msgspec.json.format(msgspec.json.encode(credentials), indent=2) + b"\n"
-    try:
-        # mkstemp creates with mode 0600, whatever the umask.
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SetupError(
-            f"{str(path)!r} cannot be written: {error.strerror}. Make its folder writable for this "
-            "account, or choose another with --data-dir."
-        ) from error
+    write_private(path, msgspec.json.format(msgspec.json.encode(credentials), indent=2) + b"\n")
 
 
 def operator_name() -> str:

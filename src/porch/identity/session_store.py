@@ -18,9 +18,12 @@ async def installation_id(connection: Connection) -> UUID:
 
 async def make_link(
     connection: Connection, user: UUID, digest: bytes, lifetime: timedelta, maker: Principal | None
-) -> datetime:
-    """Keeps a link and answers until when it works; with the token of its `maker` it ends, and so do its sessions."""
-    ends = await connection.fetchval(
+) -> datetime | None:
+    """Keeps a link and answers until when it works; with the token of its `maker` it ends, and so do its sessions.
+
+    None when that token is revoked or gone.
+    """
+    return await connection.fetchval(
         "SELECT porch.make_sign_in_link($1, $2, $3, $4, $5)",
         user,
         digest,
@@ -28,7 +31,6 @@ async def make_link(
         maker and maker.workspace,
         maker and maker.credential,
     )
-    return cast("datetime", ends)
 
 
 async def read_link(connection: Connection, digest: bytes) -> SignInLink | None:

@@ -38,6 +38,8 @@ async def create_link(principal: Principal, database: Database, url: str) -> New
         expires = await session_store.make_link(
             connection, principal.id, digest(secret), LINK_LIFETIME, principal
         )
+    if expires is None:
+        raise Forbidden("The token of this request was revoked meanwhile. Make the link with another one.")
     return NewLink(url=f"{url.rstrip('/')}/sign-in/{secret}", expires_at=expires)
 
 

@@ -104,7 +104,8 @@ async def _examine(url: str) -> tuple[int, int]:
 async def restore(file: Path, data_dir: DataDir, *, progress: Progress | None = None) -> Manifest:
     """Makes a fresh data folder's database from a backup; a failure leaves the folder as fresh as before.
 
-    Raises SetupError when the folder has a database, or when the file is cut, foreign, or of a newer Porch.
+    Nobody is signed in afterwards; tokens are as they were at the time of the backup. Raises SetupError when the
+    folder has a database, or when the file is cut, foreign, or of a newer Porch.
     """
     say = progress or silence
     data_dir.prepare()
@@ -125,6 +126,7 @@ async def restore(file: Path, data_dir: DataDir, *, progress: Progress | None = 
             urls = await postgres.start()
             say("Restoring the database")
             await load(urls, half / DUMP, binaries)
+            await _close_browsers(urls.admin)
             done = True
         finally:
             await postgres.stop()
@@ -132,7 +134,23 @@ async def restore(file: Path, data_dir: DataDir, *, progress: Progress | None = 
             if not done:
                 postgres.discard()
     say(f"Restored what was saved on {manifest.created_at}")
+    say("Everybody has to sign in again: the browser sessions and sign-in links of that time are closed.")
+    say(
+        "Tokens are as they were then: one that was revoked later works again. Look at them with `porch tokens "
+        "list`, and close such a one with `porch tokens revoke ID`."
+    )
     return manifest
+
+
+async def _close_browsers(url: str) -> None:
+    """Ends all sessions and sign-in links: some may have been ended or used after the backup was made."""
+    async with connected(url) as connection:
+        for table, statement in (
+            ("porch.sessions", "UPDATE porch.sessions SET revoked_at = now() WHERE revoked_at IS NULL"),
+            ("porch.sign_in_links", "DELETE FROM porch.sign_in_links"),
+        ):
+            if await connection.fetchval("SELECT to_regclass($1::text)", table) is not None:
+                await connection.execute(statement)
 
 
 async def dump(url: str, target: Path, binaries: Binaries) -> None:

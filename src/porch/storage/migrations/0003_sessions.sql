@@ -20,6 +20,9 @@ CREATE TABLE porch.sign_in_links (
 );
 CREATE INDEX sign_in_links_user ON porch.sign_in_links (user_id);
 CREATE INDEX sign_in_links_token ON porch.sign_in_links (token_hash);
+-- What has ended is swept out by these.
+CREATE INDEX sign_in_links_end ON porch.sign_in_links (expires_at);
+CREATE INDEX sessions_end ON porch.sessions (coalesce(revoked_at, expires_at));
 
 -- One row: what tells this installation from others on the same host name.
 CREATE TABLE porch.installation (
@@ -54,8 +57,8 @@ BEGIN
   RETURN (SELECT i.id FROM porch.installation i);
 END $$;
 
--- Keeps a link that this token of the user's makes (null: none does), and answers until when it works. What ended
--- long ago is swept out on the way.
+-- Keeps a link that this token of the user's makes (null: none does), and answers until when it works; null when
+-- that token is gone. Some of what ended long ago is swept out on the way.
 CREATE FUNCTION porch.make_sign_in_link(
     p_user uuid, p_hash bytea, p_lifetime interval, p_workspace uuid, p_token uuid) RETURNS timestamptz
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -63,9 +66,17 @@ DECLARE
   maker porch.tokens;
   ends timestamptz;
 BEGIN
-  SELECT t.* INTO maker FROM porch.tokens t WHERE t.workspace_id = p_workspace AND t.id = p_token;
-  DELETE FROM porch.sign_in_links l WHERE l.expires_at < now() - interval '1 day';
-  DELETE FROM porch.sessions s WHERE coalesce(s.revoked_at, s.expires_at) < now() - interval '30 days';
+  SELECT t.* INTO maker FROM porch.tokens t
+    WHERE t.workspace_id = p_workspace AND t.id = p_token AND t.user_id = p_user AND t.revoked_at IS NULL;
+  IF p_token IS NOT NULL AND NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  DELETE FROM porch.sign_in_links l WHERE l.hash IN (
+    SELECT x.hash FROM porch.sign_in_links x WHERE x.expires_at < now() - interval '1 day'
+    ORDER BY x.expires_at LIMIT 100 FOR UPDATE SKIP LOCKED);
+  DELETE FROM porch.sessions s WHERE s.id IN (
+    SELECT x.id FROM porch.sessions x WHERE coalesce(x.revoked_at, x.expires_at) < now() - interval '30 days'
+    ORDER BY coalesce(x.revoked_at, x.expires_at) LIMIT 100 FOR UPDATE SKIP LOCKED);
   INSERT INTO porch.sign_in_links AS l (hash, user_id, expires_at, token_hash, session_ends_at)
     VALUES (p_hash, p_user, least(now() + p_lifetime, maker.expires_at), maker.hash, maker.expires_at)
     RETURNING l.expires_at INTO ends;

@@ -9,6 +9,7 @@ DROP INDEX porch.conversations_participant;
 CREATE INDEX conversations_activity ON porch.conversations (workspace_id, participant_id, updated_at DESC, id DESC)
   WHERE deleted_at IS NULL AND NOT draft;
 CREATE INDEX conversations_deleted ON porch.conversations (deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE INDEX conversations_drafts ON porch.conversations (updated_at) WHERE draft AND deleted_at IS NULL;
 
 -- Deleting marks; what removes for good is porch.purge_conversations.
 GRANT UPDATE (deleted_at) ON porch.conversations TO porch_app;
@@ -23,6 +24,8 @@ CREATE TABLE porch.conversation_shares (
   id uuid NOT NULL,
   conversation_id uuid NOT NULL,
   message_id uuid NOT NULL,
+  -- The conversation's when the link was made.
+  title text NOT NULL DEFAULT '',
   hash bytea NOT NULL UNIQUE CHECK (octet_length(hash) = 32),
   created_by uuid NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
@@ -45,10 +48,11 @@ GRANT SELECT ON porch.conversation_shares TO porch_definer;
 -- What a link shows, by the SHA-256 of its token; no row for one that is unknown, revoked, or of a deleted
 -- conversation. The rest is read as that workspace.
 CREATE FUNCTION porch.open_share(p_hash bytea)
-  RETURNS TABLE (workspace_id uuid, handle text, conversation_id uuid, message_id uuid, created_at timestamptz)
+  RETURNS TABLE (workspace_id uuid, handle text, conversation_id uuid, message_id uuid, created_at timestamptz,
+                 title text)
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT w.id, w.handle, c.id, s.message_id, s.created_at
+  SELECT w.id, w.handle, c.id, s.message_id, s.created_at, s.title
   FROM porch.conversation_shares s
   JOIN porch.conversations c ON c.workspace_id = s.workspace_id AND c.id = s.conversation_id
   JOIN porch.workspaces w ON w.id = s.workspace_id
@@ -79,30 +83,41 @@ BEGIN
           WHERE part ->> 'type' IN ('text', 'refusal'));
 END $$;
 
--- The workspace is a word of its own, so that a search walks no other tenant's postings.
-CREATE FUNCTION porch.message_words(p_workspace uuid, p_parts jsonb) RETURNS tsvector
+-- What every word of a workspace begins with, so that a search walks no other tenant's postings: letters alone,
+-- since behind a digit the parser might see a number.
+CREATE FUNCTION porch.words_key(p_workspace uuid) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  RETURN translate(right(p_workspace::text, 6), '0123456789', 'ghijklmnop');
+
+-- The participant is a word of its own.
+CREATE FUNCTION porch.message_words(p_workspace uuid, p_participant uuid, p_parts jsonb) RETURNS tsvector
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  key text := porch.words_key(p_workspace);
+  words text := nullif(porch.search_words(porch.message_text(p_parts)), '');
 BEGIN
-  RETURN array_to_tsvector(ARRAY['=' || p_workspace])
-    || to_tsvector('simple', coalesce(porch.search_words(porch.message_text(p_parts)), ''));
+  RETURN array_to_tsvector(ARRAY['=' || p_participant])
+    || to_tsvector('simple', coalesce(key || replace(words, ' ', ' ' || key), ''));
 END $$;
 
 -- All words of a search, each the beginning of one; null when there is none in it.
-CREATE FUNCTION porch.search_query(p_workspace uuid, p_text text) RETURNS tsquery
+CREATE FUNCTION porch.search_query(p_workspace uuid, p_participant uuid, p_text text) RETURNS tsquery
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+  key text := porch.words_key(p_workspace);
   term text;
   phrase text;
   query tsquery;
 BEGIN
   FOR term IN SELECT t FROM regexp_split_to_table(left(p_text, 400), '\s+') AS t LIMIT 16 LOOP
-    SELECT string_agg(quote_literal(w) || CASE WHEN length(w) > 1 THEN ':*' ELSE '' END, ' <-> ' ORDER BY n) INTO phrase
+    SELECT string_agg(quote_literal(key || w) || CASE WHEN length(w) > 1 THEN ':*' ELSE '' END, ' <-> ' ORDER BY n)
+      INTO phrase
       FROM unnest(string_to_array(porch.search_words(term), ' ')) WITH ORDINALITY AS words (w, n) WHERE w <> '';
     IF phrase IS NOT NULL THEN
       query := CASE WHEN query IS NULL THEN phrase::tsquery ELSE query && phrase::tsquery END;
     END IF;
   END LOOP;
-  RETURN quote_literal('=' || p_workspace)::tsquery && query;
+  RETURN quote_literal('=' || p_participant)::tsquery && query;
 END $$;
 
 -- Filled in later by porch.index_messages: no answer waits for its words, or fails because of them.
@@ -117,7 +132,9 @@ CREATE FUNCTION porch.index_messages(p_limit integer) RETURNS integer
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE done integer;
 BEGIN
-  UPDATE porch.messages m SET words = porch.message_words(m.workspace_id, m.parts)
+  UPDATE porch.messages m SET words = porch.message_words(m.workspace_id, (
+      SELECT c.participant_id FROM porch.conversations c
+      WHERE c.workspace_id = m.workspace_id AND c.id = m.conversation_id), m.parts)
     WHERE (m.workspace_id, m.id) IN (
       SELECT x.workspace_id, x.id FROM porch.messages x WHERE x.words IS NULL
       ORDER BY x.workspace_id, x.id LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED);
@@ -125,39 +142,102 @@ BEGIN
   RETURN done;
 END $$;
 
--- A participant's conversations that hold all words of a search in one message or in their title, the last
--- active first; of a message the newest, and the text around its first hit. Within porch.workspace alone.
-CREATE FUNCTION porch.search_conversations(
-    p_kind text, p_participant uuid, p_agent uuid, p_text text, p_before timestamptz, p_before_id uuid, p_limit integer)
-  RETURNS TABLE (conversation_id uuid, message_id uuid, snippet text)
-  LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  workspace uuid := porch.current_workspace();
-  query tsquery := porch.search_query(workspace, p_text);
-  terms text[] := regexp_split_to_array(btrim(lower(left(p_text, 400))), '\s+');
-  patterns text[] := ARRAY (SELECT '%' || regexp_replace(t, '([\\%_])', '\\\1', 'g') || '%' FROM unnest(terms) AS t);
+-- A participant's conversations with hits of the index of words, or with such a title, the last active first; of
+-- the messages with hits the newest. The planner cannot know how many hits the index has, takes them for a few, and
+-- without the settings would walk through them again for each conversation.
+CREATE FUNCTION porch.gather_conversations(
+    p_kind text, p_participant uuid, p_agent uuid, p_query tsquery, p_patterns text[], p_from timestamptz, p_from_id uuid,
+    p_limit integer)
+  RETURNS TABLE (conversation_id uuid, message_id uuid)
+  LANGUAGE plpgsql STABLE SECURITY INVOKER SET search_path = pg_catalog, pg_temp
+  SET enable_seqscan = off SET enable_nestloop = off SET jit = off AS $$
 BEGIN
   RETURN QUERY
     WITH hit AS MATERIALIZED (
-      SELECT DISTINCT ON (m.conversation_id) m.conversation_id, m.id
-      FROM porch.messages m
-      WHERE m.words @@ query AND m.workspace_id = workspace
-      ORDER BY m.conversation_id, m.id DESC),
-    page AS (
-      SELECT c.id, c.updated_at, h.id AS message
-      FROM porch.conversations c LEFT JOIN hit h ON h.conversation_id = c.id
-      WHERE c.workspace_id = workspace AND c.participant_id = p_participant AND c.participant_kind = p_kind
-        AND c.deleted_at IS NULL AND NOT c.draft AND (p_agent IS NULL OR c.agent_id = p_agent)
-        AND (p_before IS NULL OR (c.updated_at, c.id) < (p_before, p_before_id))
-        AND (h.id IS NOT NULL OR lower(c.title) LIKE ALL (patterns))
-      ORDER BY c.updated_at DESC, c.id DESC LIMIT p_limit),
-    read AS (
-      SELECT p.id, p.updated_at, p.message, porch.message_text(m.parts) AS words
-      FROM page p LEFT JOIN porch.messages m ON m.workspace_id = workspace AND m.id = p.message)
-    SELECT r.id, r.message,
+      SELECT DISTINCT ON (m.workspace_id, m.conversation_id) m.workspace_id, m.conversation_id, m.id
+      FROM porch.messages m WHERE m.words @@ p_query ORDER BY m.workspace_id, m.conversation_id, m.id DESC)
+    SELECT c.id, h.id
+    FROM porch.conversations c
+    LEFT JOIN hit h ON h.workspace_id = c.workspace_id AND h.conversation_id = c.id
+    WHERE c.workspace_id = porch.current_workspace() AND c.participant_id = p_participant
+      AND c.participant_kind = p_kind AND c.deleted_at IS NULL AND NOT c.draft
+      AND (p_agent IS NULL OR c.agent_id = p_agent) AND (c.updated_at, c.id) <= (p_from, p_from_id)
+      AND (h.id IS NOT NULL OR lower(c.title) LIKE ALL (p_patterns))
+    ORDER BY c.updated_at DESC, c.id DESC LIMIT p_limit;
+END $$;
+
+-- A participant's conversations that hold all words of a search in one message or in their title, the last
+-- active first; of a message the newest, and the text around its first hit. Within porch.workspace alone.
+--
+-- Common words are found by looking through the last conversations, rare ones by the index of words, which answers
+-- with all of its hits or none. So the first is tried until it has spent p_patience on conversations without a hit.
+CREATE FUNCTION porch.search_conversations(
+    p_kind text, p_participant uuid, p_agent uuid, p_text text, p_before timestamptz, p_before_id uuid, p_limit integer,
+    p_patience interval DEFAULT '4 ms')
+  RETURNS TABLE (conversation_id uuid, message_id uuid, snippet text)
+  LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+  workspace uuid := porch.current_workspace();
+  query tsquery := porch.search_query(workspace, p_participant, p_text);
+  terms text[] := regexp_split_to_array(btrim(lower(left(p_text, 400))), '\s+');
+  patterns text[] := ARRAY (SELECT '%' || regexp_replace(t, '([\\%_])', '\\\1', 'g') || '%' FROM unnest(terms) AS t);
+  own record;
+  hit uuid;
+  below uuid;
+  began timestamptz;
+  spent interval := '0';
+  found_in uuid[] := '{}';
+  hits uuid[] := '{}';
+BEGIN
+  FOR own IN
+    SELECT c.id, c.updated_at, lower(c.title) LIKE ALL (patterns) AS titled
+    FROM porch.conversations c
+    WHERE c.workspace_id = workspace AND c.participant_id = p_participant AND c.participant_kind = p_kind
+      AND c.deleted_at IS NULL AND NOT c.draft AND (p_agent IS NULL OR c.agent_id = p_agent)
+      AND (c.updated_at, c.id) < (coalesce(p_before, 'infinity'),
+                                  coalesce(p_before_id, 'ffffffff-ffff-ffff-ffff-ffffffffffff'))
+    ORDER BY c.updated_at DESC, c.id DESC
+  LOOP
+    began := clock_timestamp();
+    hit := NULL;
+    below := 'ffffffff-ffff-ffff-ffff-ffffffffffff';
+    WHILE query IS NOT NULL AND below IS NOT NULL AND spent < p_patience LOOP
+      SELECT m.id INTO hit FROM (
+          SELECT x.id, x.words FROM porch.messages x
+          WHERE x.workspace_id = workspace AND x.conversation_id = own.id AND x.id < below
+          ORDER BY x.id DESC LIMIT 64) m
+        WHERE m.words @@ query LIMIT 1;
+      EXIT WHEN hit IS NOT NULL;
+      SELECT x.id INTO below FROM porch.messages x
+        WHERE x.workspace_id = workspace AND x.conversation_id = own.id AND x.id < below
+        ORDER BY x.id DESC OFFSET 63 LIMIT 1;
+      spent := spent + (clock_timestamp() - began);
+      began := clock_timestamp();
+    END LOOP;
+    EXIT WHEN spent >= p_patience;
+    IF hit IS NOT NULL OR own.titled THEN
+      found_in := found_in || own.id;
+      hits := hits || hit;
+    END IF;
+    EXIT WHEN cardinality(found_in) = p_limit;
+  END LOOP;
+
+  IF spent >= p_patience THEN
+    SELECT found_in || array_agg(g.conversation_id), hits || array_agg(g.message_id) INTO found_in, hits
+      FROM porch.gather_conversations(p_kind, p_participant, p_agent, query, patterns, own.updated_at, own.id,
+                                      p_limit - cardinality(found_in)) g;
+  END IF;
+
+  RETURN QUERY
+    SELECT f.id, f.message,
            substr(r.words, greatest(1, coalesce(nullif(strpos(lower(r.words), terms[1]), 0),
              nullif(strpos(lower(r.words), split_part(porch.search_words(p_text), ' ', 1)), 0), 1) - 60), 240)
-    FROM read r ORDER BY r.updated_at DESC, r.id DESC;
+    FROM unnest(found_in, hits) WITH ORDINALITY AS f (id, message, n)
+    LEFT JOIN LATERAL (
+      SELECT porch.message_text(m.parts) AS words FROM porch.messages m
+      WHERE m.workspace_id = workspace AND m.id = f.message) r ON true
+    ORDER BY f.n;
 END $$;
 
 -- ---------------------------------------------------------------- deletion
@@ -170,6 +250,22 @@ BEGIN
   DELETE FROM porch.conversations c WHERE (c.workspace_id, c.id) IN (
     SELECT x.workspace_id, x.id FROM porch.conversations x WHERE x.deleted_at < now() - p_keep
     ORDER BY x.deleted_at LIMIT p_limit FOR UPDATE SKIP LOCKED);
+  GET DIAGNOSTICS gone = ROW_COUNT;
+  RETURN gone;
+END $$;
+
+-- Removes for good the drafts that nobody went on with for longer than p_idle; answers how many. A run that starts
+-- meanwhile holds its conversation's lock or has moved updated_at on, which is looked at again behind the lock.
+CREATE FUNCTION porch.purge_drafts(p_idle interval, p_limit integer) RETURNS integer
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE gone integer;
+BEGIN
+  DELETE FROM porch.conversations c WHERE (c.workspace_id, c.id) IN (
+    SELECT x.workspace_id, x.id FROM porch.conversations x
+    WHERE x.draft AND x.deleted_at IS NULL AND x.updated_at < now() - p_idle
+      AND NOT EXISTS (SELECT FROM porch.runs r WHERE r.workspace_id = x.workspace_id AND r.conversation_id = x.id
+                        AND r.status IN ('running', 'paused'))
+    ORDER BY x.updated_at LIMIT p_limit FOR UPDATE OF x SKIP LOCKED);
   GET DIAGNOSTICS gone = ROW_COUNT;
   RETURN gone;
 END $$;
@@ -287,22 +383,25 @@ DO $$
 DECLARE f text;
 BEGIN
   FOREACH f IN ARRAY ARRAY[
-      'open_share(bytea)', 'search_words(text)', 'message_text(jsonb)', 'message_words(uuid, jsonb)',
-      'search_query(uuid, text)', 'search_conversations(text, uuid, uuid, text, timestamptz, uuid, integer)',
-      'index_messages(integer)', 'purge_conversations(interval, integer)', 'load_turn(uuid, uuid, text, uuid, integer, integer)',
+      'open_share(bytea)', 'search_words(text)', 'words_key(uuid)', 'message_text(jsonb)', 'message_words(uuid, uuid, jsonb)',
+      'search_query(uuid, uuid, text)', 'search_conversations(text, uuid, uuid, text, timestamptz, uuid, integer, interval)',
+      'index_messages(integer)', 'purge_conversations(interval, integer)', 'purge_drafts(interval, integer)',
+      'load_turn(uuid, uuid, text, uuid, integer, integer)',
       'start_run(uuid, uuid, boolean, uuid, uuid, jsonb, text, uuid, uuid, integer, jsonb, uuid, integer, bytea, uuid, text, text, bytea)'] LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION porch.%s FROM PUBLIC', f);
     EXECUTE format('GRANT EXECUTE ON FUNCTION porch.%s TO porch_app', f);
   END LOOP;
   -- What the others call in turn.
   FOREACH f IN ARRAY ARRAY[
-      'current_workspace()', 'search_words(text)', 'message_text(jsonb)', 'message_words(uuid, jsonb)',
-      'search_query(uuid, text)'] LOOP
+      'current_workspace()', 'search_words(text)', 'words_key(uuid)', 'message_text(jsonb)', 'message_words(uuid, uuid, jsonb)',
+      'search_query(uuid, uuid, text)',
+      'gather_conversations(text, uuid, uuid, tsquery, text[], timestamptz, uuid, integer)'] LOOP
+    EXECUTE format('REVOKE ALL ON FUNCTION porch.%s FROM PUBLIC', f);
     EXECUTE format('GRANT EXECUTE ON FUNCTION porch.%s TO porch_definer', f);
   END LOOP;
   FOREACH f IN ARRAY ARRAY[
-      'open_share(bytea)', 'search_conversations(text, uuid, uuid, text, timestamptz, uuid, integer)',
-      'index_messages(integer)', 'purge_conversations(interval, integer)'] LOOP
+      'open_share(bytea)', 'search_conversations(text, uuid, uuid, text, timestamptz, uuid, integer, interval)',
+      'index_messages(integer)', 'purge_conversations(interval, integer)', 'purge_drafts(interval, integer)'] LOOP
     EXECUTE format('ALTER FUNCTION porch.%s OWNER TO porch_definer', f);
   END LOOP;
 END $$;
