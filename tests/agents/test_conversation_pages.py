@@ -1,5 +1,6 @@
 """The pages of conversations, as they are without any script."""
 
+import asyncio
 import html
 import json
 import re
@@ -12,6 +13,7 @@ import pytest
 from porch.agents.conversation_pages import router
 from porch.agents.conversation_views import marked
 from porch.agents.upkeep import Upkeep
+from porch.contract.ids import parse_id
 from tests.agents.test_conversation_care import add_run, of
 from tests.agents.test_conversations import add_messages, begin
 from tests.agents.test_shares import ANSWER, say
@@ -133,7 +135,7 @@ async def test_what_people_wrote_stays_text(world: World, ada: Tenant, conversat
         assert page.count("</noscript>") == page.count("<noscript>"), path
         outside = re.sub(r'<script type="application/json">.*?</script>', "", page, flags=re.DOTALL)
         assert "\u202e" not in outside, path
-        assert "⟨202E⟩" in outside, path
+        assert "⟨U+202E⟩" in outside, path
 
 
 async def test_pages_of_the_list_follow_each_other(ada: Tenant, conversations: str) -> None:
@@ -272,6 +274,33 @@ async def test_the_notice_of_a_deletion_is_only_for_whose_it_was(
     for client in (eve.client, await world.member(ada, "editor")):
         assert "Time &amp; place" not in await look(client, f"/conversations?deleted={conversation}")
     await look(ada.client, "/conversations?deleted=conv_x", 200)
+
+
+async def test_the_notice_of_a_deletion_waits_for_nobody_who_writes(
+    world: World, ada: Tenant, conversation: str
+) -> None:
+    await ada.client.delete(of(conversation))
+    async with world.database.tenant(ada.workspace) as connection:
+        await connection.execute(
+            "SELECT FROM porch.conversations WHERE id = $1 FOR UPDATE", parse_id("conv", conversation)
+        )
+        async with asyncio.timeout(5):
+            page = await look(ada.client, f"/conversations?deleted={conversation}")
+    assert "is deleted" in page
+
+
+async def test_the_list_leaves_out_a_conversation_that_has_neither_message_nor_title(
+    ada: Tenant, conversations: str, conversation: str
+) -> None:
+    empty = await begin(ada.client, conversations)
+    named = await begin(ada.client, conversations, title="For later")
+    page = await look(ada.client, "/conversations")
+    assert empty not in page
+    assert named in page
+    assert conversation in page
+    assert "Nothing was said here yet" in await look(ada.client, f"/chat/{empty}")
+    await ada.client.patch(of(empty), json={"title": "Not empty any more"})
+    assert empty in await look(ada.client, "/conversations")
 
 
 async def test_nothing_is_deleted_under_an_answer(world: World, ada: Tenant, conversation: str) -> None:

@@ -103,6 +103,7 @@ def test_every_field_is_compared_and_lists_go_line_by_line() -> None:
         memory={"recall": {"limit": 6}},
         plugins=["notes"],
         description="New.",
+        questions=["Who?", "What?"],
         concurrency="reject",
     )
     found = {difference.field: list(difference.lines) for difference in compare(old, new)}

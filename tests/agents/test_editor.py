@@ -30,6 +30,7 @@ definitions = st.builds(
     title=st.none() | words,
     description=st.none() | words,
     instructions=lines,
+    questions=st.lists(st.text(alphabet="ab <é", min_size=1, max_size=8).filter(str.strip), max_size=6),
     model=models | st.lists(models, min_size=2, max_size=3),
     tools=st.none() | st.lists(st.sampled_from(["clock", "search", "mail"]), min_size=1, unique=True),
     plugins=st.none() | st.just(["notes"]),
@@ -50,7 +51,10 @@ def test_what_the_form_says_is_what_the_draft_becomes_and_the_rest_stays(
 ) -> None:
     patch = read_changes(sheet_of(wanted), draft)
     made = parse_definition(merged(draft, patch))
-    assert sheet_of(made) == sheet_of(wanted)
+    kept = (
+        made.questions if wanted.questions == draft.questions else [each.strip() for each in wanted.questions]
+    )
+    assert sheet_of(made) == {**sheet_of(wanted), "questions": "\n".join(kept)}
     assert (made.plugins, made.memory) == (draft.plugins, draft.memory)
 
 
@@ -73,3 +77,31 @@ def test_every_wrong_field_is_named() -> None:
     with pytest.raises(InvalidInput) as caught:
         read_changes({**sheet_of(draft), **wrong}, draft)
     assert {error["pointer"] for error in caught.value.errors} == {f"/{name}" for name in wrong}
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("Who?\n\n" + "x" * 201, "Line 3 has 201 characters; shorten it to 200."),
+        ("Who?\nWh\tat?", "Line 2 holds a control character (U+0009); write it as one line of plain text."),
+        ("\n".join("abcdefg"), "Line 7 is one too many: keep the best 6."),
+    ],
+)
+def test_a_question_that_cannot_be_is_named_by_its_line(typed: str, said: str) -> None:
+    draft = Definition(name="helper", instructions="", model="local:smollm2")
+    with pytest.raises(InvalidInput) as caught:
+        read_changes({**sheet_of(draft), "questions": typed}, draft)
+    assert caught.value.errors == [{"pointer": "/questions", "detail": said}]
+
+
+def test_questions_go_one_a_line_and_empty_lines_are_none() -> None:
+    draft = Definition(name="helper", instructions="", model="local:smollm2", questions=["Old?"])
+    assert read_changes({**sheet_of(draft), "questions": "\n Who? \n\nWhat?\n"}, draft) == {
+        "questions": ["Who?", "What?"]
+    }
+    assert read_changes({**sheet_of(draft), "questions": " \n"}, draft) == {"questions": None}
+
+
+def test_a_field_that_the_page_did_not_have_stays_as_it_is() -> None:
+    draft = Definition(name="helper", instructions="Be.", model="local:smollm2", questions=["Who?"])
+    assert read_changes(sheet_from({"title": "Helper"}), draft) == {"title": "Helper"}

@@ -1,114 +1,27 @@
 """The pages of agents, as they are without any script."""
 
 import html
+import json
 import re
-from collections.abc import AsyncIterator
-from html.parser import HTMLParser
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
-from porch import __version__
-from porch.agents.pages import router
 from porch.agents.templates import templates
-from porch.contract.definition import Definition
-from porch.contract.errors import InvalidInput
-from porch.egress import Egress, EgressSettings
-from porch.models.service import Models
-from porch.plugins.service import Tools
-from tests.http.app import DEFINITION, Tenant, World, assembled
-from tests.http.client import Answer
-from tests.postgres import TestServer
+from tests.agents.sheets import (
+    HOSTILE,
+    NOT_READY,
+    Fields,
+    furnished,
+    make,
+    opened,
+    page,
+    read,
+    send,
+    text_of,
+)
+from tests.http.app import Tenant, World
 
-FORM = {"content-type": "application/x-www-form-urlencoded"}
-NOT_READY = "OPENAI_API_KEY is not set; set it and start Porch again."
-HOSTILE = "<script>alert(1)</script>\u202eevil\u2066\x1b[31m</textarea><b>&amp;"
-
-
-@pytest.fixture(scope="module")
-async def world(postgres: TestServer) -> AsyncIterator[World]:
-    """The app with the pages of agents, and what they ask about models and tools."""
-    urls = await postgres.create()
-    egress = Egress(EgressSettings())
-    await egress.open()
-    tools = Tools()
-
-    def check(definition: Definition) -> list[str]:
-        tools.check(definition.tools or [])
-        if "nobody:home" in definition.models:
-            raise InvalidInput("'nobody:home' cannot be used: there is no provider 'nobody'.")
-        return [NOT_READY] if "openai:gpt-5" in definition.models else []
-
-    async with assembled(urls, [router]) as world:
-        world.app.state.tools = tools
-        world.app.state.models = Models({"OLLAMA_HOST": "127.0.0.1:1"}, egress)
-        world.app.state.check_definition = check
-        yield world
-    await egress.close()
-    await postgres.drop(urls)
-
-
-class Fields(HTMLParser):
-    """What a browser would send of a page's form that has a field `revision` or `template`."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.values: dict[str, str] = {}
-        self.area: str | None = None
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        name = given.get("name")
-        if tag == "input" and name and (given.get("type") != "checkbox" or "checked" in given):
-            self.values[name] = given.get("value") or ""
-        if tag == "textarea" and name:
-            self.area, self.values[name] = name, ""
-        if tag == "option" and "selected" in given:
-            self.values["model"] = given.get("value") or ""
-
-    def handle_data(self, data: str) -> None:
-        if self.area:
-            self.values[self.area] += data
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "textarea" and self.area:
-            # A browser drops the line end right behind the start tag.
-            self.values[self.area] = self.values[self.area].removeprefix("\n")
-            self.area = None
-
-
-async def make(tenant: Tenant, **changes: Any) -> Any:
-    answer = await tenant.client.post(f"{tenant.path}/agents", json={**DEFINITION, **changes})
-    assert answer.status == 201, answer.body
-    return answer.json
-
-
-async def read(tenant: Tenant, agent: str = "helper") -> Any:
-    return (await tenant.client.get(f"{tenant.path}/agents/{agent}")).json
-
-
-async def page(tenant: Tenant, path: str, status: int = 200) -> str:
-    answer = await tenant.client.get(path)
-    assert answer.status == status, answer.body
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    shown = answer.body.decode()
-    assert f"<p>Porch {__version__} " in shown  # no page hides what the layout says
-    return shown
-
-
-async def send(tenant: Tenant, path: str, values: dict[str, str]) -> Answer:
-    sent = {name: value.replace("\n", "\r\n") for name, value in values.items()}
-    return await tenant.client.post(path, body=urlencode(sent).encode(), headers=FORM)
-
-
-async def opened(tenant: Tenant, path: str = "/agents/helper") -> dict[str, str]:
-    return Fields(await page(tenant, path)).values
-
-
-def text_of(markup: str) -> str:
-    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", markup)))
+__all__ = ["furnished"]
 
 
 async def test_an_empty_list_leads_to_a_first_agent(ada: Tenant) -> None:
@@ -193,6 +106,7 @@ async def test_what_the_form_shows_is_what_it_keeps(ada: Tenant) -> None:
         "name": "helper",
         "title": "Full",
         "description": "Has it all.",
+        "questions": ["Who <b>?", "Warum?"],
         "instructions": "\nBe thorough.\r\n\r\nThen stop.\n",
         "model": ["openai:gpt-5", "local:smollm2"],
         "tools": ["clock"],
@@ -242,6 +156,7 @@ async def test_everything_wrong_is_said_at_once_beside_its_field_with_all_that_w
         "max_output_tokens": "1e3",
         "max_steps": "65",
         "seed": "x",
+        "questions": "q" * 201,
     }
     typed = {**await opened(ada), **wrong, "instructions": HOSTILE.replace("\x1b", "")}
     answer = await send(ada, "/agents/helper", typed)
@@ -320,97 +235,44 @@ async def test_hostile_texts_are_shown_as_text_and_move_nothing(ada: Tenant) -> 
         assert "<script>alert" not in shown
         outside = re.sub(r"<textarea.*?</textarea>|<input[^>]*>", "", shown, flags=re.DOTALL)
         assert not re.search("[\u202a-\u202e\u2066-\u2069\x1b]", outside), path
-        assert "⟨202E⟩" in outside, path
-    assert "⟨202D⟩" in await page(ada, "/agents/helper/versions/1..draft")
+        assert "⟨U+202E⟩" in outside, path
+    assert "⟨U+202D⟩" in await page(ada, "/agents/helper/versions/1..draft")
     assert (await opened(ada))["instructions"] == HOSTILE + "\u202dmore"
     assert "<script>alert" not in await page(ada, f"/@{ada.handle}/helper")
 
 
-async def test_a_draft_is_looked_at_and_published_with_a_note(ada: Tenant) -> None:
+async def test_a_form_that_wants_to_go_on_to_nowhere_known_changes_nothing(ada: Tenant) -> None:
     await make(ada)
-    answer = await send(ada, "/agents/helper", {**await opened(ada), "title": "Kind", "then": "publish"})
-    assert answer.headers["location"] == "/agents/helper/publish"
-    form = await opened(ada, "/agents/helper/publish")
-    answer = await send(ada, "/agents/helper/versions", {**form, "note": "A first one."})
-    assert answer.headers["location"] == "/agents/helper"
-    version = (await ada.client.get(f"{ada.path}/agents/helper/versions/1")).json
-    assert (version["note"], version["definition"]["title"]) == ("A first one.", "Kind")
-    assert "nothing to publish" in await page(ada, "/agents/helper/publish")
-    assert "A first one." in await page(ada, "/agents/helper/versions")
+    answer = await send(ada, "/agents/helper", {**await opened(ada), "title": "New", "then": "elsewhere"})
+    assert answer.status == 422
+    assert (await read(ada))["revision"] == 1
+    answer = await send(ada, "/agents/new", {"template": "tutor", "then": "elsewhere"})
+    assert answer.status == 422
+    await page(ada, "/agents/tutor", 404)
 
 
-async def test_a_draft_that_changed_since_it_was_looked_at_is_not_published(ada: Tenant) -> None:
-    await make(ada)
-    form = await opened(ada, "/agents/helper/publish")
-    await ada.client.patch(f"{ada.path}/agents/helper", json={"instructions": "Slipped in."})
-    answer = await send(ada, "/agents/helper/versions", {**form, "note": "Mine."})
-    assert answer.status == 412
-    assert Fields(answer.body.decode()).values["note"] == "Mine."
-    assert "Slipped in." in answer.body.decode()
-    assert (await read(ada))["latest_version"] is None
+async def test_a_page_from_before_a_field_was_there_leaves_it_alone(ada: Tenant) -> None:
+    await make(ada, questions=["Who?"])
+    form = {**await opened(ada), "title": "Kind"}
+    del form["questions"]
+    assert (await send(ada, "/agents/helper", form)).status == 303
+    assert (await read(ada))["definition"]["questions"] == ["Who?"]
 
 
-async def test_two_versions_are_told_apart_by_word(ada: Tenant) -> None:
-    await make(ada, instructions="Answer every question in plain words.")
-    await ada.client.post(f"{ada.path}/agents/helper/versions")
-    await ada.client.patch(
-        f"{ada.path}/agents/helper", json={"instructions": "Answer every question in kind words."}
-    )
-    await ada.client.post(f"{ada.path}/agents/helper/versions")
-    for span in ("1..2", "1..draft"):
-        shown = await page(ada, f"/agents/helper/versions/{span}")
-        assert "<del>plain</del>" in shown
-        assert "<ins>kind</ins>" in shown
-    assert "They say the same." in await page(ada, "/agents/helper/versions/2..draft")
-
-
-@pytest.mark.parametrize(
-    "span", ["1..9", "0..1", "draft", "1...2", "x..y", "99999999999..1", "1..", "%00", "9"]
-)
-async def test_versions_that_are_not_there_are_a_page_with_a_sentence(ada: Tenant, span: str) -> None:
-    await make(ada)
-    await ada.client.post(f"{ada.path}/agents/helper/versions")
-    await page(ada, f"/agents/helper/versions/{span}", 404)
-
-
-async def test_a_very_long_difference_is_shown_from_its_beginning(ada: Tenant) -> None:
-    lines = ["\n".join(f"{number % divisor}" for number in range(30_000)) for divisor in (7, 9)]
-    await make(ada, instructions=lines[0])
-    await ada.client.post(f"{ada.path}/agents/helper/versions")
-    await ada.client.patch(f"{ada.path}/agents/helper", json={"instructions": lines[1]})
-    shown = await page(ada, "/agents/helper/versions/1..draft")
-    assert len(shown) < 200_000
-    assert "more lines of this difference are not shown" in shown
-
-
-@pytest.mark.parametrize("number", ["-1", "0", "-9999999999999", "9999999999999"])
-async def test_no_draft_is_made_of_a_version_that_is_not_there(ada: Tenant, number: str) -> None:
-    await make(ada)
-    answer = await send(ada, f"/agents/helper/versions/{number}/restore", {"revision": "1"})
-    assert answer.status == 404
-
-
-async def test_an_old_version_becomes_the_draft_again(ada: Tenant) -> None:
-    await make(ada, instructions="The old way.")
-    await ada.client.post(f"{ada.path}/agents/helper/versions")
-    await ada.client.patch(f"{ada.path}/agents/helper", json={"instructions": "New.", "name": "renamed"})
-    form = await opened(ada, "/agents/renamed/versions/1")
-    answer = await send(ada, "/agents/renamed/versions/1/restore", form)
-    assert answer.headers["location"] == "/agents/renamed"
-    assert "The old way." in await page(ada, "/agents/renamed/versions/1")
-    kept = (await read(ada, "renamed"))["definition"]
-    assert (kept["instructions"], kept["name"]) == ("The old way.", "renamed")
-
-
-async def test_a_draft_that_changed_meanwhile_is_not_replaced_by_an_old_version(ada: Tenant) -> None:
-    await make(ada, instructions="The old way.")
-    await ada.client.post(f"{ada.path}/agents/helper/versions")
-    await ada.client.patch(f"{ada.path}/agents/helper", json={"instructions": "New."})
-    form = await opened(ada, "/agents/helper/versions/1")
-    await ada.client.patch(f"{ada.path}/agents/helper", json={"instructions": "Newer."})
-    answer = await send(ada, "/agents/helper/versions/1/restore", form)
-    assert answer.headers["location"] == "/agents/helper/versions/draft..1"
-    assert (await read(ada))["definition"]["instructions"] == "Newer."
+async def test_questions_are_the_agents_own_however_its_instructions_change(ada: Tenant) -> None:
+    await send(ada, "/agents/new", {"template": "tutor"})
+    form = {**await opened(ada, "/agents/tutor"), "instructions": "Teach otherwise."}
+    form["questions"] = "What is a lichen?\n\nIs <b>this</b> safe?"
+    assert (await send(ada, "/agents/tutor", form)).status == 303
+    assert (await read(ada, "tutor"))["definition"]["questions"] == [
+        "What is a lichen?",
+        "Is <b>this</b> safe?",
+    ]
+    for path in ("/agents/tutor", f"/@{ada.handle}/tutor"):
+        shown = await page(ada, path)
+        [offered] = re.findall(r"suggestions='([^']*)'", shown)
+        assert json.loads(offered) == ["What is a lichen?", "Is <b>this</b> safe?"]
+        assert "<b>this</b>" not in shown
 
 
 async def test_an_agent_is_deleted_after_a_question(ada: Tenant) -> None:
@@ -436,7 +298,7 @@ async def test_an_agents_own_page_offers_questions_to_those_who_may_talk_to_it(
     answer = await runner.get(f"/@{ada.handle}/translator")
     assert answer.status == 200
     shown = text_of(answer.body.decode())
-    assert templates()["translator"].questions[0] in shown
+    assert templates()["translator"].definition.questions[0] in shown
     assert "Edit" not in shown
     assert (await runner.get("/agents/translator/delete")).status == 403
     assert "cannot change it" in (await runner.get("/agents/translator")).body.decode()

@@ -2,11 +2,10 @@
 
 import pytest
 
-from porch.agents.templates import DEFAULT, find_template, questions_for, templates
-from porch.contract.definition import parse_definition
+from porch.agents.templates import DEFAULT, find_template, templates
 from porch.contract.errors import InvalidInput, NotFound
 from porch.plugins.service import Tools
-from tests.http.app import DEFINITION, Tenant
+from tests.http.app import Tenant
 
 
 def test_every_template_shows_well() -> None:
@@ -14,7 +13,7 @@ def test_every_template_shows_well() -> None:
     for template in templates().values():
         definition = template.definition
         assert template.summary.endswith(".")
-        assert 2 <= len(template.questions) <= 4
+        assert 2 <= len(definition.questions) <= 4
         assert definition.title
         assert definition.description
         assert definition.description.endswith(".")
@@ -32,11 +31,10 @@ def test_a_template_takes_another_name_and_model() -> None:
         find_template(DEFAULT).named("No Name")
 
 
-def test_an_agent_shows_a_templates_questions_until_its_instructions_are_its_own() -> None:
+def test_an_agent_has_its_templates_questions_under_any_name_and_model() -> None:
     template = find_template("translator")
     made = template.named("dolmetscher", "openai:gpt-5-mini")
-    assert questions_for(made) == template.questions
-    assert questions_for(parse_definition({**DEFINITION, "instructions": "Be somebody."})) == ()
+    assert made.questions == template.definition.questions
 
 
 def test_an_unknown_template_names_those_there_are() -> None:

@@ -23,6 +23,9 @@ from pathlib import Path
 
 PORCH = [sys.executable, "-P", "-m", "porch.cli.main"]
 PATIENCE = 30.0
+STILL_SECONDS = 0.1
+# What an installation has for its PORCH_DEFAULT_MODEL without a word: it loads at every start.
+BUNDLED = "local:smollm2"
 # Gets the terminal that it is given as its own, so that Ctrl-C there becomes a signal here.
 TAKE_TERMINAL = (
     "import fcntl, os, sys, termios; os.setsid(); fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
@@ -54,8 +57,10 @@ def environment(**extra: str) -> dict[str, str]:
             key,
         )
     }
-    # Nobody listens on port 1: no Ollama of this machine is offered.
-    return {**kept, "PORCH_PORT": "0", "OLLAMA_HOST": "127.0.0.1:1", "TERM": "xterm-256color", **extra}
+    # Nobody listens on port 1: no Ollama of this machine is offered. A bundled model that is nobody's first choice
+    # loads when it is asked.
+    ours = {"PORCH_PORT": "0", "OLLAMA_HOST": "127.0.0.1:1", "PORCH_DEFAULT_MODEL": "scripted:demo"}
+    return {**kept, "TERM": "xterm-256color", **ours, **extra}
 
 
 def porch(folder: Path, *arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
@@ -131,19 +136,35 @@ class Terminal:
         """Type at the keyboard; `\\x03` is Ctrl-C."""
         os.write(self._ours, text.encode())
 
-    def interrupt(self) -> None:
-        """Press Ctrl-C, once the command waits for something.
+    def interrupt(self, *, at_prompt: bool = False) -> None:
+        """Press Ctrl-C, once the command waits for something; `at_prompt` once it waits for keys.
 
         A signal between the prompt and the wait for keys is noticed by readline at the next key only. People
-        press again; a test that answers within microseconds waits until the main thread sleeps.
+        press again; a test that answers within microseconds waits until the main thread sleeps, and sleeps on:
+        on a busy machine it may nap before that wait, too.
         """
+        still = STILL_SECONDS if at_prompt else 0.0
         deadline = time.monotonic() + PATIENCE
+        state, waits = self._main_thread()
+        since = time.monotonic()
         while time.monotonic() < deadline:
-            state = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-            if state == "S":
+            before = state, waits
+            state, waits = self._main_thread()
+            if state != "S" or (state, waits) != before:
+                since = time.monotonic()
+            if state == "S" and time.monotonic() - since >= still:
                 break
             time.sleep(0.005)
         self.type("\x03")
+
+    def _main_thread(self) -> tuple[str, str]:
+        """Its state as /proc tells it, and how often it has begun to wait so far."""
+        try:
+            status = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):  # gone before the opening, or before the reading
+            return "S", "gone"
+        told = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        return told["State"][0], told["voluntary_ctxt_switches"]
 
     def wait(self, seconds: float = PATIENCE) -> int:
         """The exit code, once it has ended and everything is read."""

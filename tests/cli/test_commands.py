@@ -66,6 +66,7 @@ def test_an_agent_is_made_listed_shown_published_and_deleted(folder: Path) -> No
     assert sorted(agent_names(folder)) == ["critic", "sam"]
     shown = json.loads(porch(folder, "agents", "show", "critic", "--json").stdout)
     assert shown["definition"]["model"] == "scripted:fast"
+    assert "Review this sentence" in shown["definition"]["questions"][0]
     assert "version 1" in porch(folder, "agents", "publish", "critic").stdout
     assert porch(folder, "agents", "delete", "critic", "--yes").returncode == 0
     assert agent_names(folder) == ["sam"]
@@ -86,7 +87,9 @@ def test_what_the_server_refuses_is_its_own_sentence_and_exit_1(folder: Path) ->
 
 def test_an_agent_is_changed_by_options_and_says_what_still_answers(folder: Path, tmp_path: Path) -> None:
     made = porch(folder, "new", "ada", "--model", "scripted:fast", "--instructions", "Be short.", "--json")
-    assert json.loads(made.stdout)["definition"]["instructions"] == "Be short."
+    definition = json.loads(made.stdout)["definition"]
+    # The template's questions were for the template's instructions.
+    assert (definition["instructions"], definition.get("questions")) == ("Be short.", None)
     (tmp_path / "told.md").write_text("Be kind.\n")
     changed = porch(
         folder,
@@ -242,9 +245,9 @@ def test_ctrl_c_stops_the_answer_and_not_the_dialogue_and_twice_at_the_prompt_le
         person.read_until(r"Stopped; what was said so far is kept\..*› $")
         person.type("[[say Still here.]]\n")
         person.read_until(r"Still here\.\n.*› $")
-        person.interrupt()
+        person.interrupt(at_prompt=True)
         person.read_until("once more leaves.*› $")
-        person.interrupt()
+        person.interrupt(at_prompt=True)
         assert person.wait() == 0
     assert "Traceback" not in person.text
 

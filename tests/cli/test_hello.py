@@ -15,6 +15,7 @@ import pytest
 from porch.cli import attach
 from porch.settings import Resolved, Settings
 from tests.cli.places import (
+    BUNDLED,
     PORCH,
     data_folder,
     environment,
@@ -160,7 +161,7 @@ def test_ctrl_c_in_mid_answer_stops_it_calmly(folder: Path) -> None:
 
 @pytest.mark.parametrize("moment", [0.0, 0.3, 0.7, 1.4])
 def test_ctrl_c_at_any_moment_leaves_no_process_behind(folder: Path, moment: float) -> None:
-    with terminal(folder, "hello", "--model", "scripted:demo") as person:
+    with terminal(folder, "hello", "--model", "scripted:demo", PORCH_DEFAULT_MODEL=BUNDLED) as person:
         person.read_until("Porch")
         deadline = time.monotonic() + moment * random.uniform(0.8, 1.2)
         while time.monotonic() < deadline:
@@ -175,7 +176,9 @@ def test_ctrl_c_at_any_moment_leaves_no_process_behind(folder: Path, moment: flo
 @pytest.mark.parametrize("killer", [signal.SIGKILL, signal.SIGHUP])
 def test_whoever_kills_hello_ends_its_server_too(folder: Path, killer: signal.Signals) -> None:
     command = [*PORCH, "hello", "--once", "[[stall]]", "--model", "scripted:demo", "--data-dir", str(folder)]
-    with subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True) as hello:
+    with subprocess.Popen(
+        command, env=environment(PORCH_DEFAULT_MODEL=BUNDLED), stderr=subprocess.PIPE, text=True
+    ) as hello:
         assert hello.stderr
         for line in hello.stderr:
             if "[[stall]]" in line:

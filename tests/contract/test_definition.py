@@ -33,9 +33,24 @@ def test_the_hash_does_not_change_with_a_release() -> None:
     assert content_hash(parse_definition(LEAST)).startswith("sha256:9c43cf8d")
 
 
+def test_a_definition_kept_before_there_were_questions_reads_and_hashes_as_it_did() -> None:
+    kept = b'{"description":"Says when.","instructions":"Help.","model":"local:smollm2","name":"guide"}'
+    read = parse_definition(kept)
+    assert read.questions == []
+    assert encode_definition(read) == kept
+    assert content_hash(parse_definition({**json.loads(kept), "questions": []})) == content_hash(read)
+    assert content_hash(parse_definition({**json.loads(kept), "questions": ["When?"]})) != content_hash(read)
+
+
+def test_an_agent_may_have_six_questions_of_two_hundred_characters() -> None:
+    questions = ["é" * 200, "نعم؟", "👩‍👩‍👧 Who?", "c", "d", "e"]
+    read = parse_definition({**LEAST, "questions": questions})
+    assert parse_definition(encode_definition(read)).questions == questions
+
+
 @given(words.filter(lambda key: key not in LEAST))
 def test_an_unknown_key_is_named(key: str) -> None:
-    known = {"title", "description", "tools", "plugins", "memory", "concurrency", "settings"}
+    known = {"title", "description", "questions", "tools", "plugins", "memory", "concurrency", "settings"}
     if key not in known:
         with pytest.raises(InvalidInput, match="unknown field"):
             parse_definition(json.dumps({**LEAST, key: 1}).encode())
@@ -47,6 +62,12 @@ def test_an_unknown_key_is_named(key: str) -> None:
         ({"name": 1}, "/name"),
         ({"settings": {"temprature": 1}}, "/settings"),
         ({"tools": ["clock", 2]}, "/tools/1"),
+        ({"questions": ["x"] * 7}, "/questions"),
+        ({"questions": "When?"}, "/questions"),
+        ({"questions": ["When?", 2]}, "/questions/1"),
+        ({"questions": ["When?", " "]}, "/questions/1"),
+        ({"questions": ["x" * 201]}, "/questions/0"),
+        *(({"questions": [f"a{bad}b"]}, "/questions/0") for bad in "\x00\n\t\x1b\x7f\x85\u2028\u202e\u2066"),
         ({"model": "gpt"}, "/model"),
         ({"name": "No Handle"}, "/name"),
     ],

@@ -133,9 +133,9 @@ async def test_keys_put_at_the_same_time_leave_one_of_them_whole(tmp_path: Path,
 
 
 def test_while_a_key_changes_there_is_always_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write_nothing(path: Path, kept: dict[str, str]) -> None: ...
+    def write_nothing(path: Path, content: bytes) -> None: ...
 
-    monkeypatch.setattr("porch.models.keys._replace", write_nothing)
+    monkeypatch.setattr("porch.models.keys.write_private", write_nothing)
     keys = ModelKeys(tmp_path)
     keys.put("openai", "sk-kept-key-0")
     environ = keys.over({"OPENAI_API_KEY": "sk-of-the-environment"})

@@ -1,6 +1,7 @@
 """`/api/v1/models` and its page over HTTP: what is told, who may change it, and that no key ever comes back."""
 
 import logging
+import re
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from porch.egress import Egress
 from porch.models import Models
+from porch.models.catalogue import known_models
 from porch.models.keys import FILE, ModelKeys
+from porch.models.pages import TRIED_FIRST
 from porch.models.pages import router as pages
 from porch.models.routes import router as routes
 from tests.conftest import FreshUrls
@@ -123,6 +126,20 @@ async def test_only_who_administers_models_changes_or_tries_them(desk: Desk) -> 
     assert not desk.file.exists()
 
 
+async def test_the_end_of_a_key_is_for_those_who_may_change_it(desk: Desk) -> None:
+    await desk.client.put(f"{KEYS}/openai", json={"key": KEY})
+    scopes = ["read:models", "read:agents", "write:agents"]
+    reader = Client(desk.world.app, await desk.world.token(desk.ada.workspace, desk.ada.owner, scopes))
+    for path in ("/api/v1/models", "/models"):
+        assert b"x7Qa" in (await desk.client.get(path)).body
+        told = await reader.get(path)
+        assert (told.status, b"x7Qa" in told.body) == (200, False)
+    told = (await reader.get("/api/v1/models")).json
+    openai = next(item for item in told["items"] if item["provider"] == "openai")
+    assert openai["key"] == {"source": "kept", "variable": "OPENAI_API_KEY", "last4": ""}
+    assert b"Key kept by Porch" in (await reader.get("/models")).body
+
+
 async def test_a_test_that_fails_says_why_and_what_to_do(desk: Desk) -> None:
     async def failed(model: str) -> str:
         tried = await desk.client.post("/api/v1/models/test", json={"model": model})
@@ -155,6 +172,30 @@ async def test_a_key_that_the_provider_refuses_is_kept_and_said_to_be_refused(de
     assert page.status == 200
     assert "The key is kept, but the test failed." in page.body.decode()
     assert desk.file.exists()
+
+
+async def test_a_key_that_did_not_do_leaves_its_form_open_for_another(desk: Desk) -> None:
+    opened = re.compile(rb"<details open>\s*<summary>Replace the key")
+    desk.place.behaviours[:] = [plain(401)]
+    refused = await desk.send("/models/keys/openai", key=KEY, model="openai:tried-one")
+    assert opened.search(refused.body)
+    assert b'id="try-openai" name="model" value="openai:tried-one"' in refused.body
+    short = await desk.send("/models/keys/openai", key="short")
+    assert (short.status, bool(opened.search(short.body))) == (422, True)
+    assert re.search(rb'id="field-key"[^>]* autofocus', short.body)
+    assert not opened.search((await desk.client.get("/models")).body)
+
+
+async def test_a_kept_key_is_no_key_of_the_environment(desk: Desk) -> None:
+    await desk.client.put(f"{KEYS}/openai", json={"key": KEY})
+    assert b"key found in" not in (await desk.client.get("/models")).body
+    listed = (await desk.client.get("/api/v1/models")).json["items"]
+    assert next(item["key"] for item in listed if item["provider"] == "openai-responses") is None
+
+
+def test_the_model_that_a_key_is_tried_with_can_be_chosen_afterwards() -> None:
+    for provider, name in TRIED_FIRST.items():
+        assert name.removeprefix(f"{provider}:") in known_models(provider)
 
 
 async def test_what_is_typed_for_a_model_is_text_on_the_page(desk: Desk) -> None:

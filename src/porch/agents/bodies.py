@@ -18,6 +18,7 @@ DEFINITION: dict[str, Any] = {
     "name": "helper",
     "title": "Helper",
     "description": "Answers short questions and knows what time it is.",
+    "questions": ["What day is it?"],
     "instructions": "Answer briefly. Look at the clock before you speak of today.",
     "model": ["anthropic:claude-sonnet-4-5", "local:smollm2"],
     "tools": ["clock"],

@@ -52,7 +52,7 @@ async def list_conversations(
     conversations = Conversations(database(request))
     after = Activity.parse(cursor) if cursor else None
     search = check_text(q, "The search", 8 * MAX_SEARCH)[:MAX_SEARCH].strip()
-    hits = await conversations.own(principal, search=search, after=after, limit=ROWS + 1)
+    hits = await conversations.own(principal, search=search, after=after, limit=ROWS + 1, begun=True)
     shown, last = cut(hits, ROWS)
     gone = await conversations.restorable(principal, deleted) if deleted else None
     return show(

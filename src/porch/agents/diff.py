@@ -24,6 +24,7 @@ LABELS = {
     "name": "Handle",
     "title": "Title",
     "description": "Description",
+    "questions": "Example questions",
     "instructions": "Instructions",
     "model": "Model",
     "tools": "Tools",

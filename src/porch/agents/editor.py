@@ -8,7 +8,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from porch.contract.definition import HANDLE, MAX_INSTRUCTIONS_BYTES, MAX_STEPS, MODEL, Definition
+from porch.contract.definition import (
+    HANDLE,
+    MAX_INSTRUCTIONS_BYTES,
+    MAX_QUESTIONS,
+    MAX_STEPS,
+    MODEL,
+    Definition,
+    question_fault,
+)
 from porch.contract.errors import InvalidInput
 
 Sheet = dict[str, str]
@@ -16,7 +24,7 @@ Sheet = dict[str, str]
 
 TOOL = "tool:"
 SETTINGS = ("temperature", "top_p", "max_output_tokens", "max_steps", "seed", "stop")
-FIELDS = ("name", "title", "description", "instructions", "model", "fallbacks", *SETTINGS)
+FIELDS = ("name", "title", "description", "instructions", "questions", "model", "fallbacks", *SETTINGS)
 # Kept apart from the contract's limits: a line that is over them is no title.
 MAX_TITLE = 120
 MAX_DESCRIPTION = 600
@@ -41,6 +49,7 @@ def sheet_of(definition: Definition) -> Sheet:
         "title": definition.title or "",
         "description": definition.description or "",
         "instructions": definition.instructions,
+        "questions": "\n".join(definition.questions),
         "model": definition.models[0],
         "fallbacks": "\n".join(definition.models[1:]),
     }
@@ -57,9 +66,34 @@ def sheet_of(definition: Definition) -> Sheet:
 
 
 def sheet_from(form: Mapping[str, str]) -> Sheet:
-    """The fields as somebody sent them."""
-    sheet = {name: _unix(form.get(name, "")) for name in FIELDS}
+    """The fields as somebody sent them; one that a page of an older Porch did not have is not there."""
+    sheet = {name: _unix(form[name]) for name in FIELDS if name in form}
     return sheet | {name: "on" for name in form if name.startswith(TOOL)}
+
+
+def read_revision(form: Mapping[str, str]) -> int:
+    """The revision of the draft that a form was written over. Raises InvalidInput for what is none."""
+    sent = form.get("revision", "")
+    if re.fullmatch(r"\d{1,9}", sent, re.ASCII):
+        return int(sent)
+    said = f"says {sent[:40]!r}" if sent else "says nothing"
+    raise InvalidInput(
+        f"Nothing was changed: the form must say by a number which revision of the draft it is about, and it {said}. "
+        "Reload the page and send it again.",
+        errors=[{"pointer": "/revision", "detail": "not a revision"}],
+    )
+
+
+def read_next(form: Mapping[str, str], known: str) -> bool:
+    """Whether the form wants to go on to `known` afterwards. Raises InvalidInput for another place."""
+    sent = form.get("then", "")
+    if sent not in ("", known):
+        raise InvalidInput(
+            f"Nothing was changed: from this form one goes on to {known!r} or nowhere, and it says {sent[:40]!r}. "
+            "Reload the page and send it again.",
+            errors=[{"pointer": "/then", "detail": f"not {known!r}"}],
+        )
+    return sent == known
 
 
 def read_changes(sheet: Sheet, draft: Definition) -> dict[str, Any]:
@@ -68,7 +102,9 @@ def read_changes(sheet: Sheet, draft: Definition) -> dict[str, Any]:
     Raises SheetError.
     """
     before = sheet_of(draft)
-    changed = {name for name in {*sheet, *before} if sheet.get(name, "") != before.get(name, "")}
+    # A field that is not there says nothing; a tool that is not there is not ticked.
+    compared = {name for name in {*sheet, *before} if name in sheet or name.startswith(TOOL)}
+    changed = {name for name in compared if sheet.get(name, "") != before.get(name, "")}
     patch: dict[str, Any] = {}
     settings: dict[str, Any] = {}
     errors: list[dict[str, str]] = []
@@ -138,6 +174,19 @@ def _instructions(text: str) -> str:
     return text
 
 
+def _questions(text: str) -> list[str] | None:
+    found: list[str] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        if fault := question_fault(line.strip()):
+            raise FieldError(f"Line {number} {fault}")
+        found.append(line.strip())
+        if len(found) > MAX_QUESTIONS:
+            raise FieldError(f"Line {number} is one too many: keep the best {MAX_QUESTIONS}.")
+    return found or None
+
+
 def _model(text: str) -> str:
     if not MODEL.fullmatch(text.strip()):
         raise FieldError('Write "provider:model", such as local:smollm2.')
@@ -181,6 +230,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "title": _line(MAX_TITLE),
     "description": _line(MAX_DESCRIPTION),
     "instructions": _instructions,
+    "questions": _questions,
     "model": _model,
     "fallbacks": _models,
     "temperature": _fraction,

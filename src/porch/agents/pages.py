@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from fastapi import Request
 from starlette.responses import Response
 
-from porch.agents.editor import FIELDS, Sheet, read_changes, sheet_from, sheet_of
+from porch.agents.editor import FIELDS, Sheet, read_changes, read_next, read_revision, sheet_from, sheet_of
 from porch.agents.legible import in_short, legible
 from porch.agents.model import Agent, StaleRevision
 from porch.agents.service import Agents, merge, read_definition
-from porch.agents.templates import BUNDLED, Template, find_template, questions_for
+from porch.agents.templates import BUNDLED, Template, find_template
 from porch.agents.version_pages import router as version_pages
 from porch.agents.views import (
     View,
@@ -91,6 +91,7 @@ async def create_agent(request: Request, principal: Writer) -> Response:
     chosen = _template(sent.get("template", ""))
     values = {name: sent.get(name, "").strip() for name in ("name", "title", "model")}
     agents = agents_of(request)
+    to_chat = read_next(sent, "chat")
     try:
         if "name" not in sent:
             values["name"] = await _free_name(agents, principal, chosen.definition.name)
@@ -100,7 +101,7 @@ async def create_agent(request: Request, principal: Writer) -> Response:
         agent, _ = await agents.create(principal, definition)
     except (InvalidInput, Conflict) as error:
         return await _new_form(request, principal, chosen, values, error)
-    if sent.get("then") == "chat":
+    if to_chat:
         return redirect(request, f"/@{principal.workspace_handle}/{agent.handle}")
     return redirect(
         request, agent_path(agent), flash="It is made. Try it beside its sheet; change what you like."
@@ -121,10 +122,11 @@ async def save_draft(request: Request, principal: AgentWriter, agent: str) -> Re
     sent = await form(request)
     sheet = sheet_from(sent)
     found = await agents.read(principal, agent)
+    revision, to_publish = read_revision(sent), read_next(sent, "publish")
     patch: dict[str, Any] = {}
     try:
         patch = read_changes(sheet, found.draft)
-        if patch and sent.get("revision") != str(found.revision):
+        if patch and revision != found.revision:
             return await _conflicting(request, principal, found, sheet, patch)
         if patch:
             found, _ = await agents.patch(principal, agent, patch, found.revision)
@@ -132,7 +134,7 @@ async def save_draft(request: Request, principal: AgentWriter, agent: str) -> Re
         return await _conflicting(request, principal, await agents.read(principal, agent), sheet, patch)
     except (InvalidInput, Conflict) as error:
         return await _editor(request, principal, found, sheet, status=error.status, error=error, patch=patch)
-    if sent.get("then") == "publish":
+    if to_publish:
         return redirect(request, f"{agent_path(found)}/publish")
     said = "The draft is saved." if patch else "The draft was saved already; nothing has changed."
     return redirect(request, agent_path(found), flash=said)
@@ -167,7 +169,7 @@ async def meet_agent(request: Request, principal: AgentRunner, ws: str, agent: s
         request,
         "home",
         agent=await heading(request, principal, found) | names_of(answering, found.handle),
-        questions=questions_for(answering),
+        questions=answering.questions,
         may_write=may_write(principal, found),
         warnings=warnings_of(request, answering),
         toolless=toolless(answering) if answering.tools else "",
@@ -191,7 +193,7 @@ async def _editor(
         "editor",
         status,
         agent=await heading(request, principal, agent),
-        sheet={**dict.fromkeys(FIELDS, ""), **sheet},
+        sheet={**{name: kept for name, kept in sheet_of(agent.draft).items() if name in FIELDS}, **sheet},
         errors=errors,
         wrong=errors_by_field(errors),
         conflict=conflict,
@@ -199,7 +201,7 @@ async def _editor(
         toolless=toolless(agent.draft),
         models=await model_offers(request),
         warnings=warnings_of(request, agent.draft),
-        questions=questions_for(agent.draft),
+        questions=agent.draft.questions,
         may_write=may_write(principal, agent),
     )
 

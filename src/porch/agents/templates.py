@@ -19,12 +19,11 @@ _FOLD = re.compile(r"(?<!\n)\n(?![\n\[*-])")
 
 
 class Template(Struct, frozen=True, kw_only=True):
-    """A definition under a name, with a sentence that says what it is good for and questions to try it with."""
+    """A definition under a name, with a sentence that says what it is good for."""
 
     name: str
     summary: str
     definition: Definition
-    questions: tuple[str, ...] = ()
 
     def named(self, name: str, model: str | None = None, default: str | None = None) -> Definition:
         """Its definition for an agent of this name, and of this model where one is given.
@@ -58,14 +57,6 @@ def find_template(name: str) -> Template:
     return templates()[name]
 
 
-def questions_for(definition: Definition) -> tuple[str, ...]:
-    """Questions to try an agent with, while its instructions are still those of a template; else none."""
-    for template in templates().values():
-        if template.definition.instructions == definition.instructions:
-            return template.questions
-    return ()
-
-
 def _read(file: str, text: str) -> Template:
     values = tomllib.loads(text)
     definition: dict[str, Any] = values["definition"]
@@ -74,5 +65,4 @@ def _read(file: str, text: str) -> Template:
         name=file.removesuffix(".toml"),
         summary=values["summary"],
         definition=parse_definition(definition),
-        questions=tuple(values.get("questions", ())),
     )

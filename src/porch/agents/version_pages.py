@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Request
 from starlette.responses import Response
 
+from porch.agents.editor import read_revision
 from porch.agents.legible import legible
 from porch.agents.model import Agent, StaleRevision, Version
 from porch.agents.service import Agents
@@ -48,13 +49,9 @@ async def review_draft(request: Request, principal: AgentWriter, agent: str) -> 
 async def publish_draft(request: Request, principal: AgentWriter, agent: str) -> Response:
     """Makes the draft a version, if it is still the one that was looked at."""
     sent = await form(request)
-    revision = sent.get("revision", "")
     try:
         found, version, new, _ = await agents_of(request).publish(
-            principal,
-            agent,
-            note=sent.get("note", "").strip(),
-            revision=int(revision) if re.fullmatch(r"\d{1,9}", revision, re.ASCII) else None,
+            principal, agent, note=sent.get("note", "").strip(), revision=read_revision(sent)
         )
     except (InvalidInput, Conflict) as error:
         found, latest = await _with_latest(request, principal, agent)
@@ -124,7 +121,7 @@ async def restore_version(request: Request, principal: AgentWriter, agent: str, 
     sent = await form(request)
     found, version = await agents.version(principal, agent, max(0, min(number, 10**9)))
     definition = {**values_of(version.definition), "name": found.handle}
-    if sent.get("revision") != str(found.revision):
+    if read_revision(sent) != found.revision:
         said = "The draft was changed since you looked, so it was left alone. This is the difference now."
         return redirect(request, f"{agent_path(found)}/versions/draft..{version.number}", flash=said)
     found, _ = await agents.replace(principal, agent, definition, found.revision)

@@ -131,7 +131,7 @@ def template_view(template: Template) -> View:
         "handle": definition.name,
         "summary": template.summary,
         "description": definition.description or "",
-        "questions": template.questions,
+        "questions": definition.questions,
         "tools": definition.tools or [],
         "bundled": definition.model == "local:smollm2",
         "model": definition.models[0],

@@ -2,10 +2,10 @@
 
 import hashlib
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from porch.contract.errors import InvalidInput
 
@@ -13,6 +13,14 @@ HANDLE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?")
 MODEL = re.compile(r"[a-z][a-z0-9-]*:\S+")
 MAX_INSTRUCTIONS_BYTES = 64 * 1024
 MAX_STEPS = 64
+MAX_QUESTIONS = 6
+MAX_QUESTION = 200
+# Controls, line ends, and what turns the direction of the text beside it.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+# Said in the schema and checked below, where the sentence can say what to do.
+Question = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_QUESTION})]
+Questions = Annotated[list[Question], Meta(extra_json_schema={"maxItems": MAX_QUESTIONS})]
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -27,13 +35,17 @@ class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
 
 
 class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """An agent as its author describes it. `model` is `provider:model`, or a list tried in order."""
+    """An agent as its author describes it.
+
+    `model` is `provider:model`, or a list tried in order; `questions` are first messages to offer to people.
+    """
 
     name: str
     instructions: str
     model: str | list[str]
     title: str | None = None
     description: str | None = None
+    questions: Questions = []
     tools: list[str] | None = None
     plugins: list[str] | None = None
     memory: dict[str, Any] | None = None
@@ -55,6 +67,17 @@ def check_handle(text: str, what: str) -> str:
         "with a letter or digit at both ends.",
         errors=[{"pointer": "/name", "detail": "not a handle"}],
     )
+
+
+def question_fault(text: str) -> str:
+    """What keeps a text from being one of an agent's questions, as the end of a sentence; "" when nothing does."""
+    if not text.strip():
+        return "is empty; write it, or leave it out."
+    if found := _CONTROL.search(text):
+        return f"holds a control character (U+{ord(found[0]):04X}); write it as one line of plain text."
+    if len(text) > MAX_QUESTION:
+        return f"has {len(text):,} characters; shorten it to {MAX_QUESTION}."
+    return ""
 
 
 def parse_definition(value: bytes | dict[str, Any]) -> Definition:
@@ -83,6 +106,7 @@ def parse_definition(value: bytes | dict[str, Any]) -> Definition:
                 f'{model[:80]!r} is not a model\'s name; write "provider:model", such as "local:smollm2".',
                 errors=[{"pointer": "/model", "detail": "not of the form provider:model"}],
             )
+    _check_questions(definition.questions)
     steps = definition.settings.max_steps if definition.settings else None
     if steps is not None and not 1 <= steps <= MAX_STEPS:
         raise InvalidInput(
@@ -100,6 +124,20 @@ def encode_definition(definition: Definition) -> bytes:
 def content_hash(definition: Definition) -> str:
     """`sha256:` and the hex digest of the canonical JSON: equal for equal definitions."""
     return "sha256:" + hashlib.sha256(encode_definition(definition)).hexdigest()
+
+
+def _check_questions(questions: list[str]) -> None:
+    if len(questions) > MAX_QUESTIONS:
+        raise InvalidInput(
+            f'"questions" has {len(questions)} entries; keep the best {MAX_QUESTIONS}.',
+            errors=[{"pointer": "/questions", "detail": f"more than {MAX_QUESTIONS}"}],
+        )
+    for index, question in enumerate(questions):
+        if fault := question_fault(question):
+            raise InvalidInput(
+                f"Question {index + 1} {fault}",
+                errors=[{"pointer": f"/questions/{index}", "detail": fault.rstrip(".")}],
+            )
 
 
 def _pointer(message: str) -> str:

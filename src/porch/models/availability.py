@@ -45,11 +45,8 @@ def look_at_bundled(state: str) -> Availability:
     return Availability("local", "Bundled", ready, note, [f"local:{BUNDLED}"] if ready else [])
 
 
-def look_at_openai(environ: Mapping[str, str], kept: str | None = None) -> Availability:
-    """OpenAI or a compatible server, by the variables that are set.
-
-    `kept` is the end of a key that Porch itself keeps, which the variable then holds.
-    """
+def look_at_openai(environ: Mapping[str, str], *, kept: bool = False) -> Availability:
+    """OpenAI or a compatible server, by the variables that are set; `kept`: the key is one that Porch itself keeps."""
     try:
         key = read_key(environ, "OPENAI_API_KEY")
         url = read_url(environ, "OPENAI_BASE_URL", None)
@@ -59,12 +56,10 @@ def look_at_openai(environ: Mapping[str, str], kept: str | None = None) -> Avail
         note = "no key; set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server"
         return Availability("openai", "OpenAI", False, note, [])
     found = "key found in OPENAI_API_KEY" if key else "without a key"
-    if kept is not None:
-        found = f"key kept by Porch, ending in {kept}" if kept else "key kept by Porch"
+    if kept:
+        found = "key kept by Porch"
     note = f"{found}, at {show_url(url)}" if url else found
-    return Availability(
-        "openai", "OpenAI", True, note, [], "OPENAI_API_KEY" if key and kept is None else None
-    )
+    return Availability("openai", "OpenAI", True, note, [], "OPENAI_API_KEY" if key and not kept else None)
 
 
 async def look_at_ollama(egress: Egress, environ: Mapping[str, str], seconds: float) -> Availability:
@@ -82,6 +77,12 @@ async def look_at_ollama(egress: Egress, environ: Mapping[str, str], seconds: fl
         note = f"answers at {show_url(url)} and has no models; run: ollama pull qwen3"
         return Availability("ollama", "Ollama", False, note, [])
     return Availability("ollama", "Ollama", True, f"answers at {show_url(url)}", names)
+
+
+def unseen_ollama(environ: Mapping[str, str]) -> Availability:
+    """Ollama before the first look at it has ended."""
+    note = f"no answer yet from {show_url(ollama_url(environ))}; look again, start Ollama, or set OLLAMA_HOST"
+    return Availability("ollama", "Ollama", False, note, [])
 
 
 def look_at_later(environ: Mapping[str, str], name: str) -> Availability:

@@ -6,7 +6,6 @@ characters alone.
 
 import logging
 import os
-import tempfile
 from collections import ChainMap
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from porch.contract.errors import InvalidInput, NotFound, SetupError
+from porch.storage.private_file import write_private
 
 FILE = "model-keys.json"
 VARIABLES = {"openai": "OPENAI_API_KEY"}
@@ -60,7 +60,8 @@ class ModelKeys:
 
     def _write(self, variables: dict[str, str]) -> None:
         names = {variable: provider for provider, variable in VARIABLES.items()}
-        _replace(self._path, {names[variable]: key for variable, key in variables.items()})
+        kept = {names[variable]: key for variable, key in variables.items()}
+        write_private(self._path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
         # In place and the new ones first: another thread may be looking for a key just now.
         self._variables.update(variables)
         for gone in self._variables.keys() - variables.keys():
@@ -102,23 +103,3 @@ def _read(path: Path) -> dict[str, str]:
         raise SetupError(
             f"{str(path)!r}, which holds models' keys, cannot be read. Mend it, or remove it and add the keys anew."
         ) from None
-
-
-def _replace(path: Path, kept: dict[str, str]) -> None:
-    """Puts the file in place whole, and at no moment readable by others."""
-    try:
-        # mkstemp creates with mode 0600, whatever the umask.
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{FILE}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise SetupError(
-            f"{str(path)!r} cannot be written: {error.strerror}. Make its folder writable for this account."
-        ) from error

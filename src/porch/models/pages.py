@@ -1,5 +1,6 @@
 """`/models`: who can answer here, keys, and a test on the spot. Every form works without scripts."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Path, Request
@@ -55,7 +56,8 @@ async def post_key(request: Request, principal: Administers, provider: Provider)
     try:
         await models.keep_key(provider, sent.get("key", ""))
     except InvalidInput as error:
-        return await _page(request, principal, error.status, wrong={provider: error.message})
+        wrong = {provider: error.message}
+        return await _page(request, principal, error.status, wrong=wrong, open_key=provider)
     log.info("The key of %s was set by %s", provider, principal.label)
     name = sent.get("model", "").strip()
     if not name:
@@ -64,8 +66,9 @@ async def post_key(request: Request, principal: Administers, provider: Provider)
         took = await measure(models, name)
     except PorchError as error:
         problem = f"The key is kept, but the test failed. {error.message}"
-        return await _page(request, principal, _status(error), problem=problem, tried=name)
-    return redirect(request, "/models", flash=f"The key works: {name} answered after {took:,} ms.")
+        return await _page(request, principal, _status(error), problem=problem, tried=name, open_key=provider)
+    said = f"The key works: {name} answered after {took:,} ms. Choose it when you make or edit an agent."
+    return redirect(request, "/models", flash=said)
 
 
 @router.post("/models/keys/{provider}/remove")
@@ -83,22 +86,23 @@ def _status(error: PorchError) -> int:
 
 async def _page(request: Request, principal: Principal, status: int = 200, **more: Any) -> Response:
     offers = await list_offers(installed(request))
-    told: dict[str, Any] = {"said": "", "problem": "", "tried": "", "wrong": {}, **more}
+    may_change = principal.allows("admin", "models")
+    told: dict[str, Any] = {"said": "", "problem": "", "tried": "", "wrong": {}, "open_key": "", **more}
     return render(
         request,
         "models/list.html",
         status,
         nav="models",
-        providers=[offer_view(offer) for offer in offers],
+        providers=[offer_view(offer, telling=may_change) for offer in offers],
         names=[name for offer in offers if offer.ready for name, _ in offer.models],
         default=default_model(request),
-        may_change=principal.allows("admin", "models"),
+        may_change=may_change,
         **told,
     )
 
 
-def offer_view(offer: Offer) -> dict[str, Any]:
-    """A provider on its card."""
+def offer_view(offer: Offer, *, telling: bool = False) -> dict[str, Any]:
+    """A provider on its card; `telling`: with the end of its key."""
     return {
         "provider": offer.provider,
         "label": offer.label,
@@ -107,7 +111,7 @@ def offer_view(offer: Offer) -> dict[str, Any]:
         "sentence": _sentence(offer),
         "caution": BUNDLED_LABEL.capitalize() + "." if offer.provider == "local" and offer.ready else "",
         "takes_key": offer.takes_key,
-        "key": offer.key,
+        "key": offer.key if telling or offer.key is None else replace(offer.key, ending=""),
         "variable": VARIABLES.get(offer.provider, ""),
         "try_with": TRIED_FIRST.get(offer.provider, ""),
         "models": [_model_view(name, card) for name, card in offer.models[:SHOWN]],

@@ -28,7 +28,10 @@ class KeyBody(BaseModel):
 
     source: str = Field(examples=["kept"], description="`kept` by Porch, or found in the `environment`.")
     variable: str = Field(examples=["OPENAI_API_KEY"])
-    last4: str = Field(examples=["x7Qa"], description="Of a kept key; empty for others.")
+    last4: str = Field(
+        examples=["x7Qa"],
+        description="Of a kept key, for those who may change it (`admin:models`); else empty.",
+    )
 
 
 class ModelBody(BaseModel):
@@ -49,7 +52,7 @@ class ProviderBody(BaseModel):
     provider: str = Field(examples=["openai"])
     label: str = Field(examples=["OpenAI"])
     ready: bool
-    note: str = Field(examples=["key kept by Porch, ending in x7Qa"])
+    note: str = Field(examples=["key kept by Porch"])
     takes_key: bool = Field(description="Whether a key can be kept for it here.")
     key: KeyBody | None
     models: list[ModelBody] = Field(description="Models known to be there; the provider may have more.")
@@ -87,9 +90,10 @@ class ProbeBody(BaseModel):
 
 
 @router.get("", operation_id="listModels", response_model=ModelsBody)
-async def list_models(request: Request, _: Reads) -> Response:
+async def list_models(request: Request, principal: Reads) -> Response:
     """Every provider with its state and its models."""
-    items = [_provider(offer) for offer in await list_offers(installed(request))]
+    telling = principal.allows("admin", "models")
+    items = [_provider(offer, telling=telling) for offer in await list_offers(installed(request))]
     return json_response({"default": default_model(request), "as_of": as_of(), "items": items})
 
 
@@ -129,10 +133,11 @@ def default_model(request: Request) -> str:
 
 async def _found(models: Models, provider: str) -> dict[str, object]:
     offers = await list_offers(models, seconds=0.01)
-    return next(_provider(offer) for offer in offers if offer.provider == provider)
+    return next(_provider(offer, telling=True) for offer in offers if offer.provider == provider)
 
 
-def _provider(offer: Offer) -> dict[str, object]:
+def _provider(offer: Offer, *, telling: bool) -> dict[str, object]:
+    """`telling`: with the end of its key."""
     key = offer.key
     return {
         "provider": offer.provider,
@@ -140,7 +145,8 @@ def _provider(offer: Offer) -> dict[str, object]:
         "ready": offer.ready,
         "note": offer.note,
         "takes_key": offer.takes_key,
-        "key": key and {"source": key.source, "variable": key.variable, "last4": key.ending},
+        "key": key
+        and {"source": key.source, "variable": key.variable, "last4": key.ending if telling else ""},
         "models": [
             {
                 "name": name,

@@ -22,9 +22,11 @@ from porch.models.availability import (
     look_at_ollama,
     look_at_openai,
     look_at_scripted,
+    unseen_ollama,
 )
 from porch.models.catalogue import ModelCard, find_card
 from porch.models.keys import ModelKeys
+from porch.models.lookout import Lookout
 from porch.providers.assembly import Assembly
 from porch.providers.chat_completions import ChatCompletions, Quirks
 from porch.providers.endpoint import Endpoint, fixed
@@ -91,10 +93,15 @@ class Models:
         keys: ModelKeys | None = None,
     ) -> None:
         self._environ = keys.over(environ) if keys else environ
+        self._given = environ
         self._keys = keys
         self._changing = asyncio.Lock()
         self._egress = egress
         self._local = local
+        self._ollama_lookout = Lookout(
+            lambda seconds: look_at_ollama(egress, self._environ, seconds),
+            lambda: unseen_ollama(self._environ),
+        )
         self._makers: dict[str, Callable[[str], Provider]] = {
             "openai": self._openai,
             "ollama": self._ollama,
@@ -129,12 +136,15 @@ class Models:
         )
 
     async def available(self, *, seconds: float = 0.3) -> list[Availability]:
-        """Every provider with what was found for it. Waits for Ollama no longer than `seconds`."""
+        """Every provider with what was found for it.
+
+        Waits for Ollama no longer than `seconds`; what was found within the last minute is told at once, with its age.
+        """
         return [
             look_at_bundled(self._local.state if self._local is not None else "off"),
-            look_at_openai(self._environ, self.key_ending("openai")),
-            await look_at_ollama(self._egress, self._environ, seconds),
-            *(look_at_later(self._environ, name) for name in LATER),
+            look_at_openai(self._environ, kept=self.key_ending("openai") is not None),
+            await self._ollama_lookout.see(seconds),
+            *(look_at_later(self._given, name) for name in LATER),
             look_at_scripted(),
         ]
 

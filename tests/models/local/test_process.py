@@ -263,7 +263,7 @@ def _children(needle: str) -> list[int]:
     """This process's children whose command line holds `needle`."""
     found: list[int] = []
     for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # it may end between the listing and the reading
             parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
             if parent == os.getpid() and needle.encode() in (entry / "cmdline").read_bytes():
                 found.append(int(entry.name))
