@@ -12,11 +12,12 @@ import time
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import ClientSession, web
-from tests.browser.conftest import QUIET, chromium, sign_in
+from aiohttp import web
+from tests.browser.conftest import sign_in
 from tests.browser.furnished import furnish
 from tests.browser.house import House
-from tests.chaos.server import installed
+
+from benchmarks.site import site
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser
@@ -96,20 +97,8 @@ async def first_paint_of_a_word(browser: "Browser") -> float:
 
 async def run(rounds: int, only: list[str]) -> None:
     """Measure every page, or those named, and print what was found; what is over its limit is marked."""
-    from playwright.async_api import async_playwright
-
-    program = chromium()
-    if program is None:
-        raise SystemExit("There is no Chromium here: apt install chromium.")
-    async with (
-        installed(host="localhost") as server,
-        ClientSession() as http,
-        async_playwright() as playwright,
-    ):
-        own, url = server.credentials, f"http://localhost:{server.settings.port}"
-        house = House(url, own.token, own.workspace, server.settings.data_dir, http)
+    async with site() as (house, browser):
         furnished = await furnish(house)
-        browser = await playwright.chromium.launch(executable_path=program, args=QUIET)
         word = await first_paint_of_a_word(browser)
         print(json.dumps({"page": "one word", "paint_ms": round(word, 1)}), flush=True)
         for pages, signed_in in ((furnished.pages, True), (furnished.public, False)):
@@ -129,7 +118,6 @@ async def run(rounds: int, only: list[str]) -> None:
                 over = [key for key, limit in LIMITS.items() if figures[key] > limit]
                 line = {"page": name, **{key: round(value, 1) for key, value in figures.items()}}
                 print(json.dumps({**line, "over": over} if over else line), flush=True)
-        await browser.close()
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, Page
 
-from tests.browser.modules import call, module_page
+from porch.agents.legible import legible
+from tests.browser.modules import blank_again, call, module_page
 
 LINK = 'target="_blank" rel="noopener noreferrer nofollow"'
 CORPUS = {
@@ -145,9 +146,15 @@ HOSTILE = {
 }
 
 
-@pytest.fixture
-async def page(browser: Browser) -> AsyncGenerator[Page]:
+@pytest.fixture(scope="module")
+async def tab(browser: Browser) -> AsyncGenerator[Page]:
     async with module_page(browser) as page:
+        yield page
+
+
+@pytest.fixture
+async def page(tab: Page) -> AsyncGenerator[Page]:
+    async with blank_again(tab) as page:
         yield page
 
 
@@ -228,23 +235,41 @@ async def test_nothing_is_ever_loaded(page: Page) -> None:
     assert [url for url in asked if "x.test" in url] == []
 
 
-async def test_characters_that_deceive_are_shown_or_taken_out(page: Page) -> None:
+async def test_characters_that_deceive_are_shown_as_their_codes(page: Page) -> None:
     shown = {
         "a\u202eb": "a⟨U+202E⟩b",
         "\u2066x\u2069": "⟨U+2066⟩x⟨U+2069⟩",
-        "pass\u200bword\ufeff": "password",
-        "\x1b[31mred\x07\x7f": "␛[31mred␇␡",
-        "a\0b": "a␀b",
-        "x\U000e0041\U000e0042y": "xy",
-        "👩\u200d💻 می\u200cخواهم 1\ufe0f\u20e3": "👩\u200d💻 می\u200cخواهم 1\ufe0f\u20e3",
-        "a\u200db": "ab",
-        "🏴\U000e0067\U000e0062\U000e0065\U000e007f": "🏴\U000e0067\U000e0062\U000e0065\U000e007f",
+        "pass\u200bword\ufeff": "pass⟨U+200B⟩word⟨U+FEFF⟩",
+        "\ufeffat the beginning": "at the beginning",
+        "\x1b[31mred\x07\x7f": "⟨U+001B⟩[31mred⟨U+0007⟩⟨U+007F⟩",
+        "a\0b": "a⟨U+0000⟩b",
+        "pay\u00adpal": "pay⟨U+00AD⟩pal",
+        "x\U000e0041\U000e0042y": "x⟨U+E0041⟩⟨U+E0042⟩y",
+        "a\u200db\u200c": "a⟨U+200D⟩b⟨U+200C⟩",
+        "é\u200d\u200d": "é⟨U+200D⟩⟨U+200D⟩",
+        "a\u202e\u200d": "a⟨U+202E⟩⟨U+200D⟩",
+        "x\U000e0100 😀\ufe0f\ufe0f": "x⟨U+E0100⟩ 😀\ufe0f⟨U+FE0F⟩",
         "`\u202e`": "⟨U+202E⟩",
         "a\r\nb\rc\u2028d": "a\nb\nc\nd",
-        "&#x202e;&#8203;": "⟨U+202E⟩",
+        "&#x202e;&#8203;": "⟨U+202E⟩⟨U+200B⟩",
     }
+    needed = [
+        "👩\u200d💻 می\u200cخواهم 1\ufe0f\u20e3",
+        "ភា\u200bសា",
+        "葛\U000e0100",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e007f",
+    ]
+    shown |= {text: text for text in needed}
     for text, wanted in shown.items():
         assert await call(page, "markdown.js", "plain", text) == wanted, repr(text)
+
+
+async def test_the_chat_and_the_other_pages_spell_hidden_characters_the_same_way(page: Page) -> None:
+    hidden = "\x01\x1b\x7f\x9b\u00ad\u115f\u180e\u200b\u200c\u200d\u202a\u202e\u2060\u2066\u206f\u3164"
+    hidden += "\ufeff\uffa0\ufff9\U000e0041"
+    for before in "aé":
+        text = "".join(f"{before}{character}b" for character in hidden)
+        assert await call(page, "markdown.js", "plain", text) == legible(text)
 
 
 async def test_no_text_becomes_an_element_or_attribute_beyond_those_allowed(page: Page) -> None:

@@ -1,27 +1,34 @@
 /** Blocks as elements, changed only where the blocks have changed. */
 import { splitRow } from "./blocks.js";
-import { codeBlock } from "./code.js";
+import { codeBlock, growCode } from "./code.js";
+import { direct } from "./direction.js";
+import { groupFor, leaveGroup, weigh } from "./groups.js";
 import { renderInline } from "./inline.js";
+import { holdLines, releaseLines } from "./stretches.js";
 
 // Longer text is cut into pieces that know nothing of each other: one line of a megabyte costs what its end costs.
 const PIECE = 4096;
 const WORD_END = 512;
-const FIRST_WORDS = 500;
-const RIGHT_TO_LEFT = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}\p{Script=Adlam}]/u;
 const VERBATIM = new Set(["code", "indented", "math"]);
 const TASK = /^\[([ xX])\][ \n]/;
 // An answer stands below the page's own headings.
 const HEADING_SHIFT = 2;
 
+// Reading an element's width would have the page laid out once more.
+let resized = 0;
+window.addEventListener("resize", () => (resized += 1));
+
 /**
  * @typedef {import("./blocks.js").Block} Block
  * @typedef {{key: string, node: Element, slot: Element, items: View[], settled: number, text: string|null,
- *   open: boolean, pieces: {text: string, open: boolean, nodes: ChildNode[]}[]}} View
+ *   open: boolean, pieces: {text: string, open: boolean, nodes: ChildNode[]}[], held: number, stretched: boolean,
+ *   resized: number, group: Element|null, before: number, weight: number|null}} View
+ *   `held` counts the pieces that were parted into stretches, at the window's size then; the last three are of groups.js.
  */
 
 /** @returns {View} */
 export function createView(key, node, slot = node) {
-  return { key, node, slot, items: [], settled: 0, text: null, open: false, pieces: [] };
+  return { key, node, slot, items: [], settled: 0, text: null, open: false, pieces: [], held: 0, stretched: false, resized: 0, group: null, before: 0, weight: null };
 }
 
 /**
@@ -39,14 +46,25 @@ export function renderChildren(view, container, tail, settle) {
     const key = keyOf(child);
     if (items[index]?.key !== key) {
       const made = build(key, child);
-      if (items[index]) items[index].node.replaceWith(made.node);
-      else slot.append(made.node);
+      if (items[index]) {
+        items[index].node.replaceWith(made.node);
+        made.group = items[index].group;
+      }
       items[index] = made;
     }
+    const place = view.key === "root" ? groupFor(view, container, index) : slot;
+    if (items[index].node.parentNode !== place) place.append(items[index].node);
     renderBlock(items[index], child, tail, settle);
-    if (settle && child.closed && index === view.settled) view.settled += 1;
+    if (settle && child.closed && index === view.settled) {
+      view.settled += 1;
+      items[index].weight = weigh(child);
+    }
   }
-  while (items.length > children.length) items.pop()?.node.remove();
+  while (items.length > children.length) {
+    const gone = /** @type {View} */ (items.pop());
+    gone.node.remove();
+    leaveGroup(gone);
+  }
 }
 
 function renderBlock(view, child, tail, settle) {
@@ -148,12 +166,8 @@ function fillRow(row, name, text, aligns, open) {
 }
 
 function renderCode(view, { type, text }) {
-  let shown = text.endsWith("\n") ? text.slice(0, -1) : text;
-  if (type === "indented") shown = shown.replace(/\n+$/, "");
-  const node = view.slot.firstChild;
-  if (!shown || !(node instanceof Text)) view.slot.textContent = shown;
-  else if (shown.startsWith(node.data)) node.appendData(shown.slice(node.data.length));
-  else node.data = shown;
+  const shown = text.endsWith("\n") ? text.slice(0, -1) : text;
+  growCode(view.slot, type === "indented" ? shown.replace(/\n+$/, "") : shown);
 }
 
 function renderParagraph(view, { text, first }, open) {
@@ -170,6 +184,8 @@ function renderText(view, text, open) {
   let same = 0;
   const last = parts.length - 1;
   while (same < parts.length && view.pieces[same]?.text === parts[same] && view.pieces[same].open === (open && same === last)) same += 1;
+  if (same < view.held) same = renew(view);
+  else if (view.stretched && (!open || resized !== view.resized)) view.stretched = releaseLines(view.slot);
   for (const { nodes } of view.pieces.splice(same)) for (const node of nodes) node.remove();
   for (let index = same; index < parts.length; index += 1) {
     const grows = open && index === last;
@@ -177,6 +193,17 @@ function renderText(view, text, open) {
     view.pieces.push({ text: parts[index], open: grows, nodes: [...fragment.childNodes] });
     view.slot.append(fragment);
   }
+  if (open && last && (last > view.held || !view.stretched)) {
+    Object.assign(view, { held: last, stretched: true, resized });
+    holdLines(view.slot, view.pieces[last].nodes[0] ?? null);
+  }
+}
+
+/** What was parted into stretches and differs now is made anew as a whole. Answers how many pieces stay. */
+function renew(view) {
+  view.slot.replaceChildren();
+  Object.assign(view, { held: 0, stretched: false, pieces: [] });
+  return 0;
 }
 
 /** Text in pieces; where one ends is decided by what stands before its end alone. */
@@ -197,13 +224,6 @@ function cut(text) {
 
 function isHalf(code) {
   return code >= 0xd800 && code <= 0xdbff;
-}
-
-/** Written out by us: with `auto` the browser would look through all of it again at every change. */
-function direct(node, text) {
-  const letter = /\p{L}/u.exec(text.slice(0, FIRST_WORDS))?.[0];
-  if (!letter) node.removeAttribute("dir");
-  else node.dir = RIGHT_TO_LEFT.test(letter) ? "rtl" : "ltr";
 }
 
 /** The text that a container begins with. */
