@@ -1,6 +1,6 @@
 """Real Chromium before a real Porch server on a real PostgreSQL.
 
-One server and one browser a worker, kept for the session; everything else is a test's own:
+One server and one browser, kept for the session (all of these tests are one worker's); everything else is a test's own:
 
 - `house`: an empty workspace with an owner (`url`, `token`, `workspace`, `api(method, path, body)`, `agent()`,
   `conversation(agent)`, `say(conversation, text)`, `sign_in_link()`).

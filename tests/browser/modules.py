@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, BrowserContext, Page, Route
+    from playwright.async_api import Browser, BrowserContext, Error, Page, Route
 
 STATIC = Path(__file__).parents[2] / "src/porch/web/static"
 FIXTURES = Path(__file__).parent / "js"
-TYPES = {".html": "text/html", ".js": "text/javascript"}
+TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
+BLANK = "http://localhost/test/page.html"
 CALL = "async ([file, name, given]) => (await import(`/test/${file}`))[name](given)"
 
 
@@ -28,10 +29,27 @@ async def module_page(browser: "Browser") -> AsyncGenerator["Page"]:
         await context.route("http://localhost/**", _fulfil)
         page = await context.new_page()
         page.on("pageerror", lambda error: faults.append(str(error)))
-        await page.goto("http://localhost/test/page.html")
+        await page.goto(BLANK)
         yield page
     finally:
         await context.close()
+    assert not faults, faults
+
+
+@asynccontextmanager
+async def blank_again(page: "Page") -> AsyncGenerator["Page"]:
+    """The same tab with nothing in it, for modules that keep nothing outside their page; fails as the first does."""
+    faults: list[str] = []
+
+    def note(error: "Error") -> None:
+        faults.append(str(error))
+
+    page.on("pageerror", note)
+    try:
+        await page.goto(BLANK)
+        yield page
+    finally:
+        page.remove_listener("pageerror", note)
     assert not faults, faults
 
 

@@ -73,6 +73,31 @@ async def test_what_is_saved_is_tried_at_once_and_the_public_hears_the_version(
     await expect(page.locator("porch-chat")).to_contain_text("The old way.")
 
 
+async def test_questions_are_written_one_a_line_and_offered_in_the_chat_beside_them(
+    house: House, page: Page
+) -> None:
+    agent = await house.agent(instructions="[[say It is both.]]", questions=["Who?"])
+    await page.goto(f"{house.url}/agents/{agent}")
+    offered = page.locator("porch-chat .suggestion")
+    await expect(offered).to_have_text(["Who?"])
+    questions = page.get_by_label("Example questions")
+    await questions.fill("What is a lichen?\n" + "x" * 201)
+    await page.get_by_role("button", name="Save draft").click()
+    await page.get_by_role("link", name="Example questions").click()
+    await expect(questions).to_be_focused()
+    await expect(page.locator("#error-questions")).to_have_text(
+        "Line 2 has 201 characters; shorten it to 200."
+    )
+    await questions.fill("What is a lichen?\n\nWhy is the sea salt?")
+    await saved(page)
+    await expect(offered).to_have_text(["What is a lichen?", "Why is the sea salt?"])
+    await offered.first.click()
+    await expect(page.locator("porch-chat")).to_contain_text("It is both.")
+    await questions.fill("Another?")
+    await saved(page)
+    await expect(page.locator("porch-chat")).to_contain_text("It is both.")
+
+
 async def test_saving_keeps_the_place_in_the_text_and_the_chat_beside_it(house: House, page: Page) -> None:
     agent = await house.agent(instructions="[[say Here.]]")
     await page.goto(f"{house.url}/agents/{agent}")
@@ -208,7 +233,7 @@ async def test_hostile_names_stay_text(house: House, page: Page) -> None:
     page.on("dialog", lambda dialog: asked.append(dialog.message))
     for path in ("/agents", f"/agents/{agent}", f"/agents/{agent}/versions", f"/@{house.workspace}/{agent}"):
         await page.goto(house.url + path)
-        await expect(page.get_by_role("main")).to_contain_text("⟨202E⟩")
+        await expect(page.get_by_role("main")).to_contain_text("⟨U+202E⟩")
         assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert await page.locator("main img").count() == 0
     assert asked == []
@@ -238,3 +263,39 @@ async def test_axe_finds_nothing_on_any_page(house: House, visit: Visit, axe: Ax
     await page.get_by_role("button", name="Save draft").click()
     await expect(page.get_by_role("alert")).to_be_focused()
     await axe(page)
+
+
+async def test_no_word_that_people_write_widens_a_page(house: House, visit: Visit) -> None:
+    endless = "w" * 200
+    agent = await house.agent(
+        title=endless[:120], description=endless, instructions=endless, questions=[endless] * 6
+    )
+    page = await (await visit(viewport={"width": 390, "height": 844})).new_page()
+    for path in (
+        "/",
+        "/agents",
+        f"/agents/{agent}",
+        f"/agents/{agent}/versions/1",
+        f"/@{house.workspace}/{agent}",
+    ):
+        await page.goto(house.url + path)
+        await page.wait_for_load_state()
+        assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") == 0, path
+
+
+async def test_a_new_agent_can_be_talked_to_without_scrolling(house: House, page: Page) -> None:
+    await page.set_viewport_size({"width": 1440, "height": 900})
+    await page.goto(house.url + "/agents/new?template=scripted-demo")
+    await page.get_by_role("button", name="Make it").click()
+    await expect(page.locator(".flash")).to_contain_text("It is made.")
+    await expect(page.get_by_role("textbox", name="Message")).to_be_in_viewport(ratio=1)
+
+
+async def test_without_scripts_no_empty_chat_takes_room(house: House, visit: Visit) -> None:
+    agent = await house.agent(questions=["What is a lichen?"])
+    page = await (await visit(java_script_enabled=False)).new_page()
+    for path in (f"/agents/{agent}", f"/@{house.workspace}/{agent}"):
+        await page.goto(house.url + path)
+        await expect(page.locator("porch-chat")).to_be_hidden()
+        await expect(page.locator("noscript .notice")).to_be_in_viewport()
+    await expect(page.locator("noscript li")).to_have_text(["What is a lichen?"])

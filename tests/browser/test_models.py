@@ -62,10 +62,11 @@ async def test_a_key_that_is_refused_says_so_where_one_stands(shop: Shop, visit:
     await card.get_by_label("Test it with").fill("openai:m")
     await card.get_by_role("button", name="Keep and test").click()
     await expect(page.get_by_role("alert")).to_contain_text("The key is kept, but the test failed.")
-    await card.get_by_text("Replace the key").click()
+    await expect(card.get_by_label("Test it with")).to_have_value("openai:m")
     await card.get_by_label("OpenAI key").fill("no key at all")
     await card.get_by_role("button", name="Keep and test").click()
     await expect(card.get_by_label("OpenAI key")).to_have_attribute("aria-invalid", "true")
+    await expect(card.get_by_label("OpenAI key")).to_be_focused()
     await expect(card).to_contain_text("That is no key")
     await card.get_by_role("button", name="Remove key").click()
 

@@ -17,44 +17,22 @@ CSS = FOLDER / "css"
 SHEETS = sorted(CSS.glob("*.css"))
 TEMPLATES = sorted(Path(porch.__file__).parent.glob("*/templates/**/*.html"))
 
+PAPERS = ("paper", "paper-raised", "paper-sunken")
+GROUNDS = (*PAPERS, "accent-soft", "danger-soft", "good-soft", "warn-soft")
 TEXT_ON: dict[str, tuple[str, ...]] = {
-    "ink": ("paper", "paper-raised", "paper-sunken", "accent-soft", "danger-soft", "good-soft", "warn-soft"),
-    "ink-soft": (
-        "paper",
-        "paper-raised",
-        "paper-sunken",
-        "accent-soft",
-        "danger-soft",
-        "good-soft",
-        "warn-soft",
-    ),
-    "ink-faint": ("paper", "paper-raised", "paper-sunken"),
-    "accent": (
-        "paper",
-        "paper-raised",
-        "paper-sunken",
-        "accent-soft",
-        "danger-soft",
-        "good-soft",
-        "warn-soft",
-    ),
+    "ink": GROUNDS,
+    "ink-soft": GROUNDS,
+    "ink-faint": PAPERS,
+    "accent": GROUNDS,
     "accent-ink": ("accent",),
-    "lantern": ("paper", "paper-raised", "paper-sunken"),
-    "danger": ("paper", "paper-raised", "paper-sunken", "danger-soft"),
+    "lantern": PAPERS,
+    "danger": (*PAPERS, "danger-soft"),
     "good": ("paper", "paper-raised", "good-soft"),
     "warn": ("paper", "paper-raised", "warn-soft"),
 }
 MARK_ON: dict[str, tuple[str, ...]] = {
-    "line-strong": ("paper", "paper-raised", "paper-sunken"),
-    "focus": (
-        "paper",
-        "paper-raised",
-        "paper-sunken",
-        "accent-soft",
-        "danger-soft",
-        "good-soft",
-        "warn-soft",
-    ),
+    "line-strong": PAPERS,
+    "focus": GROUNDS,
 }
 PAIRS = [
     (mark, ground, least)

@@ -37,5 +37,15 @@ async def test_no_title_hides_or_moves_what_stands_beside_it(ada: Tenant) -> Non
     home = await ada.client.get("/")
     assert home.status == 200, home.body
     page = home.body.decode()
-    assert "⟨202E⟩evil⟨200B⟩&lt;b&gt;" in page
+    assert "⟨U+202E⟩evil⟨U+200B⟩&lt;b&gt;" in page
     assert "long " * 30 not in page
+
+
+async def test_a_conversation_in_which_nothing_was_said_is_not_among_the_last_ones(ada: Tenant) -> None:
+    await ada.client.post(f"{ada.path}/agents", json=DEFINITION)
+    conversations = f"{ada.path}/agents/helper/conversations"
+    empty = await begin(ada.client, conversations)
+    named = await begin(ada.client, conversations, title="For later")
+    page = (await ada.client.get("/")).body.decode()
+    assert empty not in page
+    assert named in page

@@ -50,7 +50,7 @@ async def get_home(request: Request, principal: Annotated[Principal, requires("r
     published = await agents.published(principal, found[:CARDS])
     recent: list[Hit] = []
     if principal.allows("read", "conversations"):
-        recent = await Conversations(database(request)).own(principal, limit=RECENT + 1)
+        recent = await Conversations(database(request)).own(principal, limit=RECENT + 1, begun=True)
     return render(
         request,
         "web/home.html",

@@ -243,6 +243,12 @@ class Bench {
     const agent = page.querySelector("porch-chat")?.getAttribute("agent");
     const chat = document.querySelector("porch-chat");
     if (agent && chat && chat.getAttribute("agent") !== agent) chat.setAttribute("agent", agent);
+    const questions = page.querySelector("porch-chat")?.getAttribute("suggestions");
+    if (questions && chat && chat.getAttribute("suggestions") !== questions) {
+      chat.setAttribute("suggestions", questions);
+      // They stand where nothing is said yet; a conversation goes on as it is.
+      if (!chat.talk?.conversation) renew(chat);
+    }
     toast(page.querySelector(".flash p")?.textContent ?? "The draft is saved.");
   }
 
@@ -290,12 +296,15 @@ class Bench {
   }
 }
 
-/** A chat with nothing said in it takes the place of the one that is there. */
-function beginAnew() {
-  const old = document.querySelector("porch-chat");
-  const fresh = old.cloneNode(false);
+/** A chat with nothing said in it takes the place of one that is there. */
+function renew(chat) {
+  const fresh = chat.cloneNode(false);
   fresh.removeAttribute("conversation");
-  old.replaceWith(fresh);
+  chat.replaceWith(fresh);
+}
+
+function beginAnew() {
+  renew(document.querySelector("porch-chat"));
   toast("A new conversation with the draft.");
 }
 

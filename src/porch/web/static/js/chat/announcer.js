@@ -1,5 +1,6 @@
 /** Reads an answer out as it comes: whole sentences, at a bearable pace, never single tokens. */
 
+import { cleanText } from "../markdown/text.js";
 import { make } from "./dom.js";
 
 const END = /[.!?…。！？؟](?=["'”’)\]*_]*(?:\s|$))|\n{2,}|。|！|？/gu;
@@ -28,7 +29,7 @@ export class Announcer {
 
   /** Something that is whole by itself: a state, a notice. */
   announce(sentence) {
-    this.element.append(make("p", {}, sentence));
+    this.element.append(make("p", {}, cleanText(sentence)));
     while (this.element.childElementCount > KEPT) this.element.firstElementChild.remove();
   }
 

@@ -24,7 +24,10 @@ export class Composer {
     );
     this.fit = grow(this.box);
     onSend(this.box, () => this.#send());
-    this.box.addEventListener("input", () => this.#typed());
+    this.box.addEventListener("input", () => {
+      if (!this.isAnswering) say(this.refusal, "");
+      this.#typed();
+    });
     this.#typed();
   }
 
@@ -45,6 +48,10 @@ export class Composer {
     this.fit();
   }
 
+  get text() {
+    return this.box.value;
+  }
+
   set answering(answering) {
     if (this.stopButton.hidden === !answering) return;
     const held = this.stopButton.matches(":focus");
@@ -58,6 +65,12 @@ export class Composer {
   set off(off) {
     this.box.disabled = off;
     this.#typed();
+  }
+
+  /** Say why what is written is not sent. Answers false. */
+  refuse(sentence) {
+    say(this.refusal, sentence);
+    return false;
   }
 
   submit() {
@@ -79,7 +92,7 @@ export class Composer {
     const text = this.box.value;
     if (!text.trim() || this.box.disabled) return;
     if (this.isAnswering) {
-      say(this.refusal, "The answer is still being written. Wait for its end, or stop it with Escape; your text stays here.");
+      this.refuse("The answer is still being written. Wait for its end, or stop it with Escape; your text stays here.");
       return;
     }
     if (!this.take(text)) return;

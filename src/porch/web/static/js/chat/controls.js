@@ -7,8 +7,8 @@ export class VersionSwitch {
   constructor(onShow) {
     this.onShow = onShow;
     this.count = make("span", { class: "count" });
-    this.before = iconButton("back", "Show the version before", () => this.#go(-1));
-    this.after = iconButton("next", "Show the version after", () => this.#go(1));
+    this.before = iconButton("back", "Show the version before", () => this.#go(-1), { "data-way": "before" });
+    this.after = iconButton("next", "Show the version after", () => this.#go(1), { "data-way": "after" });
     this.element = make("div", { class: "versions", role: "group", "aria-label": "Versions", hidden: true }, this.before, this.count, this.after);
   }
 
@@ -24,10 +24,33 @@ export class VersionSwitch {
     this.after.disabled = locked || index === ids.length - 1;
   }
 
+  /** Whether it switches to and from this message. */
+  has(id) {
+    return Boolean(this.versions?.ids.includes(id));
+  }
+
+  /** Take the focus, on the side where it was if there is still somewhere to go. */
+  focus(after) {
+    const [wanted, other] = after ? [this.after, this.before] : [this.before, this.after];
+    (wanted.disabled ? other : wanted).focus();
+  }
+
   #go(by) {
     const id = this.versions?.ids[this.versions.index + by];
     if (id) this.onShow(id);
   }
+}
+
+// The most that the server takes in one message, in UTF-8.
+const MOST_BYTES = 512 * 1024;
+
+/** Why a text is too long to be one message, "" where it is not. */
+export function tooLong(text) {
+  if (text.length * 3 <= MOST_BYTES) return "";
+  const { length } = new TextEncoder().encode(text);
+  if (length <= MOST_BYTES) return "";
+  const size = Math.ceil(length / 1024).toLocaleString();
+  return `This is ${size} KiB long, and one message holds ${MOST_BYTES / 1024} KiB at most. Shorten it, or send it in several messages; your text stays here.`;
 }
 
 const LONG = 4000;

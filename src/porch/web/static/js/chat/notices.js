@@ -66,6 +66,7 @@ export function failureNotice(error, ways) {
 export function endingNotice(state, ways) {
   const actions = ways.more ? [{ label: "Go on", act: ways.more }] : [];
   if (state.status === "cancelled") return noticeBox({ tone: "quiet", sentence: "Stopped before its end." });
+  if (state.status === "lost") return noticeBox({ tone: "quiet", sentence: "This is as far as this page could follow the answer." });
   if (state.status === "paused") {
     return noticeBox({ tone: "warn", sentence: "The answer waits for a decision before it goes on." });
   }

@@ -2,7 +2,7 @@
  * `<porch-chat agent="@workspace/name">`: a conversation with an agent, in a box of its own.
  *
  * Attributes: `agent`; `conversation` (its id; without it one begins with the first message); `draft` (new
- * conversations are with the agent's draft); `readonly`; `navigates` (the page's address follows the conversation);
+ * conversations are with the agent's draft); `readonly`; `navigates` (the page's address and heading follow the conversation);
  * `base` (another server's origin); `placeholder`; `suggestions` (a JSON array of first messages); `name` (what the
  * agent is called). Children: `<script type="application/json" data-suggestions>`, the same; for `readonly`
  * `<script type="application/json">` with the messages; anything with `slot="greeting"` is shown while nothing was said.
@@ -13,11 +13,13 @@
 import { PorchClient, newIdempotencyKey } from "../client/client.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
+import { tooLong } from "./controls.js";
 import { copyText } from "./copy.js";
 import { eachFrame, make } from "./dom.js";
 import { Draft } from "./drafts.js";
 import { emptyState } from "./empty.js";
 import { presetThread, suggestionsOf } from "./given.js";
+import { ChatPage } from "./page.js";
 import { currentCsrf, renewCsrf } from "./session.js";
 import { StatusStrip } from "./status.js";
 import { Talk } from "./talk.js";
@@ -80,6 +82,7 @@ export class PorchChat extends HTMLElement {
       conversation: this.readonly ? null : this.getAttribute("conversation"),
       draft: this.hasAttribute("draft"),
     });
+    this.page = this.hasAttribute("navigates") ? new ChatPage(this) : null;
     this.announcer = new Announcer();
     this.status = new StatusStrip(this.#ways());
     this.name = this.getAttribute("name") || this.getAttribute("agent") || "The agent";
@@ -160,9 +163,10 @@ export class PorchChat extends HTMLElement {
     const { signal } = this.listening;
     const on = (name, listener) => talk.addEventListener(name, listener, { signal });
     on("change", () => this.#changed());
-    on("clear", () => this.#clear());
+    on("clear", ({ detail }) => this.#clear(detail));
     on("stream", ({ detail }) => this.#streamed(detail));
     on("began", ({ detail }) => this.#began(detail.id));
+    on("about", ({ detail }) => this.page?.follow(talk.conversation, detail.title));
     on("ended", ({ detail }) => this.#ended(detail.state));
     on("fault", ({ detail }) => this.#failed(detail));
     on("connection", ({ detail }) => this.status.connection(detail.state));
@@ -188,7 +192,9 @@ export class PorchChat extends HTMLElement {
     else if (this.talk.conversation && !this.talk.answering && this.status.kind !== "gone") await this.talk.refresh();
   }
 
-  #clear() {
+  #clear(why) {
+    // That others were first is true until their answer has ended, however often one looks.
+    if (why === "found" && this.status.kind === "busy") return;
     this.status.clear();
     if (this.composer) this.composer.off = false;
   }
@@ -206,8 +212,10 @@ export class PorchChat extends HTMLElement {
 
   /** What is read out besides the words. */
   #tell(event) {
-    if (event.type === "run.started") this.#hold(null);
-    else if (event.type === "part.started") {
+    if (event.type === "run.started") {
+      this.#hold(null);
+      this.page?.follow(this.talk.conversation);
+    } else if (event.type === "part.started") {
       if (event.kind === "reasoning") this.announcer.announce("Thinking.");
       else (this.spoken ??= new Set()).add(event.part);
     } else if (event.type === "tool_call.started") this.announcer.announce(`Using the tool ${event.name}.`);
@@ -215,11 +223,11 @@ export class PorchChat extends HTMLElement {
   }
 
   #began(id) {
-    const { given } = this;
-    this.#draftOf(null).hold(null);
-    this.#hold(given);
+    // A page that is reloaded just now comes back at its old address.
+    this.#draftOf(null).hold(this.given && { ...this.given, conversation: id });
+    this.#draft().hold(this.given);
     this.composer.keepIn(this.#draft());
-    if (this.hasAttribute("navigates")) history.replaceState(history.state, "", `/chat/${encodeURIComponent(id)}`);
+    this.page?.move(id);
     this.setAttribute("conversation", id);
     this.dispatchEvent(new CustomEvent("porch:conversation", { bubbles: true, composed: true, detail: { id } }));
   }
@@ -227,6 +235,7 @@ export class PorchChat extends HTMLElement {
   #ended(state) {
     this.announcer.finish();
     this.status.quiet();
+    if (this.status.kind === "busy") this.status.clear();
     // One that broke off has a notice of its own, which is read out.
     if (state.status === "finished" && !BROKEN_OFF.has(state.reason)) this.announcer.announce("The answer is complete.");
     if (state.status === "cancelled") this.announcer.announce("The answer was stopped.");
@@ -234,16 +243,20 @@ export class PorchChat extends HTMLElement {
   }
 
   #failed({ error, text }) {
-    this.status.quiet();
+    this.status.silence();
     const kind = this.status.fault(error, { resend: Boolean(text) });
     if (text) this.composer.put(text);
+    this.#draftOf(null).hold(null);
     this.composer.off = kind === "gone";
     if (kind === "busy") this.talk.refresh();
+    this.page?.follow(this.talk.conversation);
   }
 
   // -- doing
 
   #send(text) {
+    const refusal = tooLong(text);
+    if (refusal) return this.composer.refuse(refusal);
     // The same text given back and sent again is the same message: it counts once.
     const key = this.given?.text === text ? this.given.key : newIdempotencyKey();
     if (!this.talk.send(text, { key })) return false;
@@ -255,16 +268,25 @@ export class PorchChat extends HTMLElement {
   #hold(message) {
     this.given = message;
     this.#draft().hold(message);
+    if (!message) this.#draftOf(null).hold(null);
   }
 
   /** Give back what was on its way when the page went away, unless it arrived. */
   #giveBack() {
     const held = this.#draft().held();
     if (!held) return;
+    if (held.conversation) return this.#goOn(held.conversation);
     const said = this.talk.thread.branch().findLast(({ role }) => role === "user");
     if (said && plainText(said) === held.text) return this.#hold(null);
     this.given = held;
     this.composer.put(held.text);
+  }
+
+  /** Go to the conversation that had begun when the page went away. */
+  #goOn(id) {
+    this.#draftOf(null).hold(null);
+    if (this.page) location.replace(`/chat/${encodeURIComponent(id)}`);
+    else this.setAttribute("conversation", id);
   }
 
   #acts() {
@@ -281,7 +303,7 @@ export class PorchChat extends HTMLElement {
         this.transcript.toEnd();
         this.composer.focus();
       },
-      show: (id) => this.talk.show(id),
+      show: (id) => this.#show(id),
       copy: async (text, button) => this.announcer.announce((await copyText(text, button)) ? "Copied." : "The browser did not allow copying."),
       more: () => this.#send("Please go on."),
       fresh: () => this.#fresh(),
@@ -305,7 +327,10 @@ export class PorchChat extends HTMLElement {
     this.talk.client = this.#client(csrf);
     this.status.clear();
     this.announcer.announce("Signed in again.");
+    // What was cut off is drawn anew: whoever was at its end is to stay there.
+    const { following } = this.transcript.keeper;
     await this.talk.refresh();
+    if (following && this.talk) this.transcript.toEnd();
   }
 
   async #restore() {
@@ -316,9 +341,21 @@ export class PorchChat extends HTMLElement {
     }
   }
 
+  /** The other version stands in an element of its own: the focus goes with it. */
+  #show(id) {
+    const after = this.shadowRoot.activeElement?.dataset.way === "after";
+    this.talk.show(id);
+    for (const { versions } of this.transcript.views.values()) if (versions.has(id)) versions.focus(after);
+  }
+
   #fresh() {
     const { agent } = this.talk;
-    if (this.hasAttribute("navigates") && agent) location.assign(`/${agent}`);
+    // What was written to go on with goes on there.
+    const { text } = this.composer;
+    this.#hold(null);
+    this.#draft().write("");
+    if (text) this.#draftOf(null).write(text);
+    if (this.page && agent) location.assign(`/${agent}`);
     else this.reset();
   }
 

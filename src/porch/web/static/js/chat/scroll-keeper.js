@@ -11,6 +11,7 @@ export class ScrollKeeper {
   constructor(scroller, content, onLeave) {
     this.scroller = scroller;
     this.following = true;
+    this.#anchor();
     this.onLeave = onLeave;
     this.last = 0;
     this.height = 0;
@@ -67,9 +68,15 @@ export class ScrollKeeper {
     else if (this.#distance <= NEAR) this.#follow(true);
   }
 
+  /** At the end there is nothing to hold on to, and looking for it would cost in every frame. */
+  #anchor() {
+    this.scroller.style.overflowAnchor = this.following ? "none" : "auto";
+  }
+
   #follow(following) {
     if (following === this.following) return;
     this.following = following;
+    this.#anchor();
     this.onLeave(!following);
   }
 }

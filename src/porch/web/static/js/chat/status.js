@@ -42,6 +42,13 @@ export class StatusStrip {
     if (this.line.classList.contains("lost")) this.connection("back");
   }
 
+  /** Say nothing of the connection: something else is the matter. */
+  silence() {
+    clearTimeout(this.timer);
+    this.line.classList.remove("lost");
+    say(this.line, "");
+  }
+
   #actions(kind, resend) {
     const { ways } = this;
     const reload = { label: "Try again", act: resend ? ways.resend : ways.reload };

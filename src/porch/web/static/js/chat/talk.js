@@ -13,8 +13,9 @@ const NEWEST = 8;
  * One conversation.
  *
  * Dispatches "change" (the turns differ), "stream" ({detail: event}: more of the answer), "began"
- * ({detail: {id}}: the conversation exists now), "ended" ({detail: {state}}), "fault" ({detail: {error, text?}}:
- * a request failed; `text` is a message that was not taken), "connection" ({detail: {state}}) and "clear".
+ * ({detail: {id}}: the conversation exists now), "about" ({detail: what the server says of it}), "ended" ({detail: {state}}), "fault" ({detail: {error, text?}}:
+ * a request failed; `text` is a message that was not taken), "connection" ({detail: {state}}) and "clear"
+ * (what was wrong is over; {detail: "found"} when the server was asked and answered).
  */
 export class Talk extends EventTarget {
   constructor({ client, agent, conversation, draft }) {
@@ -55,7 +56,7 @@ export class Talk extends EventTarget {
       this.#take(about, page);
       this.thread.cursor = page.next_cursor;
       this.thread.loaded = true;
-      this.dispatchEvent(new Event("clear"));
+      this.dispatchEvent(new CustomEvent("clear", { detail: "found" }));
       if (about.active_run) this.#followShared(about.active_run);
       else await this.#lookAtEnd();
       this.#changed();
@@ -98,7 +99,7 @@ export class Talk extends EventTarget {
         return await this.load();
       }
       this.#take(about, page, moves === this.moves);
-      this.dispatchEvent(new Event("clear"));
+      this.dispatchEvent(new CustomEvent("clear", { detail: "found" }));
       if (about.active_run) this.#followShared(about.active_run);
       this.#changed();
     } catch (error) {
@@ -228,19 +229,16 @@ export class Talk extends EventTarget {
     const known = new Promise((resolve, reject) => Object.assign(live, { gotRun: resolve, noRun: reject }));
     known.catch(() => {});
     live.feedRun = () => known;
-    this.dispatchEvent(new Event("clear"));
+    this.dispatchEvent(new CustomEvent("clear", { detail: "begun" }));
     this.#changed();
     try {
       const feed = await start();
       live.feed = this.tabs.share(this.client, feed, { signal: this.closing.signal });
       await this.#read(live);
     } catch (error) {
-      if (this.live !== live) return;
-      this.live = null;
       live.noRun(error);
       // Taken up or not: a message that has no run is given back to whoever wrote it.
-      this.#fault(error, live.run ? {} : { text: pending?.text });
-      this.#changed();
+      this.#broke(live, error, live.run ? {} : { text: pending?.text });
     }
   }
 
@@ -253,11 +251,22 @@ export class Talk extends EventTarget {
     try {
       await this.#read(live);
     } catch (error) {
-      if (this.live !== live) return;
-      this.live = null;
-      this.#fault(error);
-      this.#changed();
+      this.#broke(live, error);
     }
+  }
+
+  /** It cannot be followed any further; what came of the answer stays in sight. */
+  #broke(live, error, more = {}) {
+    if (this.live !== live) return;
+    this.live = null;
+    const { state } = live;
+    if (state.message) {
+      state.leave();
+      this.runs.set(state.run, state);
+      this.unanswered.set(state.message, state.run);
+    }
+    this.#fault(error, more);
+    this.#changed();
   }
 
   async #read(live) {
@@ -322,9 +331,13 @@ export class Talk extends EventTarget {
 
   #take(about, page, moves = true) {
     this.thread.add(page.items);
+    // The messages know better than what broke off.
+    for (const [run, { status }] of this.runs) if (status === "lost") this.runs.delete(run);
+    for (const [message, run] of this.unanswered) if (!this.runs.has(run)) this.unanswered.delete(message);
     this.title = about.title;
     this.agent ||= about.agent;
     if (moves) this.thread.head = about.head;
+    this.dispatchEvent(new CustomEvent("about", { detail: about }));
   }
 
   #userTurn(message) {

@@ -3,7 +3,7 @@
 import { iconButton, make, say } from "./dom.js";
 import { cleanText } from "../markdown/text.js";
 import { plainText } from "./thread.js";
-import { VersionSwitch, grow, onSend } from "./controls.js";
+import { VersionSwitch, grow, onSend, tooLong } from "./controls.js";
 
 const FOLDED = 4000;
 
@@ -41,9 +41,12 @@ export class UserMessageView {
     if (this.form) return;
     const box = make("textarea", { class: "box", rows: "2", dir: "auto", "aria-label": "Your message" });
     box.value = this.text;
+    const refusal = make("p", { class: "refusal-hint", role: "status" });
     const send = () => {
       const text = box.value;
       if (!text.trim()) return;
+      say(refusal, tooLong(text));
+      if (refusal.textContent) return;
       this.#close();
       this.acts.edit(this.id, text);
     };
@@ -51,6 +54,7 @@ export class UserMessageView {
       "form",
       { class: "editing", on: { submit: (event) => { event.preventDefault(); send(); } } },
       box,
+      refusal,
       make("p", { class: "soft" }, "Sending begins a new version of the conversation here. The old one stays."),
       make(
         "div",

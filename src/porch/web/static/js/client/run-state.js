@@ -62,7 +62,7 @@ export class RunState {
 
   #clear() {
     /** @type {string|null} */ this.run = null;
-    /** @type {"running"|"finished"|"failed"|"cancelled"|"paused"} */ this.status = "running";
+    /** @type {"running"|"finished"|"failed"|"cancelled"|"paused"|"lost"} */ this.status = "running";
     /** @type {string|null} */ this.conversation = null;
     /** @type {string|null} The message that is answered. */ this.message = null;
     /** @type {string|null} The answer's message, once the run has finished. */ this.answer = null;
@@ -93,6 +93,11 @@ export class RunState {
     let step = this.steps.findLast((known) => known.id === event.step) ?? (event.step ? undefined : this.steps.at(-1));
     if (!step) this.steps.push((step = { id: event.step ?? "", model: "", items: [], usage: null, open: true }));
     return step;
+  }
+
+  /** Nobody follows the run any more, though it may go on: what is here is what came. */
+  leave() {
+    if (this.status === "running") this._end("lost", null);
   }
 
   _end(status, at) {
