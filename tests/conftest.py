@@ -1,13 +1,16 @@
 """Fixtures for every room's tests: a real PostgreSQL, and databases cloned from a migrated template."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from porch.storage.database import Database
 from porch.storage.embedded import PostgresUrls
+from tests.lanes import Lanes, rank, workers
 from tests.postgres import TestServer, shared_server
 
 FreshUrls = Callable[..., Awaitable[PostgresUrls]]
@@ -20,6 +23,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=os.environ.get("PORCH_TEST_POSTGRES", "18"),
         help="the PostgreSQL of the tests: the embedded 18, a plain 16, or the one of PORCH_TEST_*_URL",
     )
+
+
+def pytest_configure() -> None:
+    # A shell lets what it starts in its background ignore Ctrl-C, children included, at which tests press it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    counted = yield
+    return counted if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ else workers(counted)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes | None:
+    return Lanes(config, log) if config.option.dist == "loadfile" else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: rank(item.nodeid))
 
 
 @pytest.fixture(scope="session")

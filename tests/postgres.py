@@ -31,7 +31,17 @@ from porch.storage.provision import provisioning
 
 ROOT = Path(__file__).parents[1]
 # Nothing in a test's database outlives the session, so nothing is flushed to the disk.
-UNSAFE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+UNSAFE = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+    # Hundreds of databases, of which each is gone before it is worth a visit.
+    "autovacuum": "off",
+    "shared_buffers": "32MB",
+    # Passwords of a minute's life need no thousands of rounds at every connection.
+    "scram_iterations": "1",
+}
 TEMPLATE = "porch_template"
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 MOST_PACKAGES = 45
-SECONDS = 60
+SECONDS = 120
 
 
 def page(name: str) -> str:
