@@ -130,3 +130,13 @@ def test_all_files_of_the_house_together_are_small() -> None:
         held
     )
     assert sum(len(file.gzipped or file.plain) for file in held.values()) < 100_000
+
+
+def test_comments_are_not_sent_but_their_lines_are(tmp_path: Path) -> None:
+    (tmp_path / "a.js").write_text(
+        "/** Says\n * it. */\nexport const a = 1; // kept\n  // gone\nconst b = '/*';\n"
+    )
+    (tmp_path / "a.css").write_text("/* Gone. */\np { margin: 0 } /* kept */\n")
+    files = StaticFiles(tmp_path).files
+    assert files["a.js"].plain == b"\n\nexport const a = 1; // kept\n\nconst b = '/*';\n"
+    assert files["a.css"].plain == b"\np { margin: 0 } /* kept */\n"

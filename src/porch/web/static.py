@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -28,6 +29,11 @@ SITE = "css/site.css"
 SHEETS = tuple(f"css/{name}.css" for name in ("tokens", "base", "components", "agents", "conversations"))
 FOREVER = "public, max-age=31536000, immutable"
 WORTH_GZIP = 600
+# Comments that have their lines to themselves: a tenth of what browsers would fetch.
+COMMENTS = {
+    ".css": re.compile(rb"^[ \t]*/\*(?:[^*]|\*(?!/))*\*/[ \t]*$", re.MULTILINE),
+    ".js": re.compile(rb"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)$", re.MULTILINE),
+}
 
 
 class StaticFile(NamedTuple):
@@ -108,7 +114,11 @@ def _is_version(text: str) -> bool:
 def _read(path: Path) -> StaticFile:
     if path.suffix not in TYPES:
         raise SetupError(f"The static file {path.name!r} is of no type that is served: {', '.join(TYPES)}.")
-    return _pack(path.read_bytes(), path.suffix)
+    plain = path.read_bytes()
+    if path.suffix in COMMENTS:
+        # The lines stay, so that browsers name those of the source.
+        plain = COMMENTS[path.suffix].sub(lambda found: b"\n" * found[0].count(b"\n"), plain)
+    return _pack(plain, path.suffix)
 
 
 def _pack(plain: bytes, suffix: str) -> StaticFile:
