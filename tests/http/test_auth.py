@@ -54,6 +54,15 @@ async def test_a_token_without_the_scope_is_403_and_names_it(world: World, ada: 
     assert "write:agents" in answer.json["detail"]
 
 
+async def test_who_may_not_write_is_told_so_before_the_body_is_read(world: World, ada: Tenant) -> None:
+    reader = await world.member(ada, "owner", ["read:agents"])
+    for client, status in ((Client(world.app), 401), (reader, 403), (ada.client, 400)):
+        answer = await client.request(
+            "POST", f"{ada.path}/agents", body=b"{", headers={"content-type": "application/json"}
+        )
+        assert answer.status == status
+
+
 async def test_a_path_names_the_workspace_by_handle_or_id_and_only_one_s_own(
     ada: Tenant, eve: Tenant
 ) -> None:

@@ -29,9 +29,12 @@ class JsonRoute(APIRoute):
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
+        declared = _declaration(self)
 
         async def read_and_handle(request: Request) -> Response:
             if request.method in {"POST", "PUT", "PATCH"}:
+                if isinstance(declared, Requires):
+                    await declared(request)  # a stranger's body is not read
                 body = await request.body()
                 if body:
                     check_json_type(request.headers)
