@@ -1,6 +1,7 @@
 """Faults in the middle of things: each leaves one end, no gap, and nobody else harmed."""
 
 import asyncio
+import sys
 from dataclasses import replace
 
 import pytest
@@ -113,10 +114,13 @@ async def test_a_tool_that_raises_its_own_timeout_is_not_told_as_ours(desk: Desk
     assert result.error.code == "internal"
 
 
-async def test_a_tool_that_cancels_itself_gets_its_result_all_the_same(desk: Desk) -> None:
+@pytest.mark.parametrize("leaves", [False, True], ids=["cancels itself", "ends its process"])
+async def test_a_tool_that_will_not_go_on_gets_its_result_all_the_same(desk: Desk, leaves: bool) -> None:
     @tool("read")
     async def give_up(arguments: Nothing) -> str:
-        """Waits for what was called off."""
+        """Waits for what was called off, or leaves."""
+        if leaves:
+            sys.exit(1)
         called_off = asyncio.get_running_loop().create_future()
         called_off.cancel()
         await called_off

@@ -92,7 +92,7 @@ class Toolbox:
             raise
         except PorchError as error:
             return self._finished(call.call, error=ToolError(code=error.code, message=error.message))
-        except (Exception, asyncio.CancelledError) as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise
             if limit.expired():
