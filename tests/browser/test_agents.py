@@ -291,6 +291,16 @@ async def test_a_new_agent_can_be_talked_to_without_scrolling(house: House, page
     await expect(page.get_by_role("textbox", name="Message")).to_be_in_viewport(ratio=1)
 
 
+async def test_a_save_that_fails_takes_the_good_news_from_the_page(house: House, page: Page) -> None:
+    await page.goto(f"{house.url}/agents/new?template=assistant")
+    await page.get_by_role("button", name="Make it").click()
+    await expect(page.locator(".flash")).to_contain_text("It is made.")
+    await page.get_by_label("Handle").fill("No Handle")
+    await page.get_by_role("button", name="Save draft").click()
+    await expect(page.get_by_role("alert")).to_contain_text("cannot be kept yet")
+    await expect(page.locator(".flash")).to_have_count(0)
+
+
 async def test_without_scripts_no_empty_chat_takes_room(house: House, visit: Visit) -> None:
     agent = await house.agent(questions=["What is a lichen?"])
     page = await (await visit(java_script_enabled=False)).new_page()

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import Visit
@@ -67,3 +68,39 @@ async def test_without_javascript_everything_can_be_read(house: House, visit: Vi
     assert "needs JavaScript" in shown
     assert await page.locator("noscript article").count() == 2
     assert "The train leaves at noon." in await page.locator("noscript article").last.inner_text()
+
+
+async def test_a_long_name_of_an_agent_takes_one_line_of_a_phones_heading(house: House, visit: Visit) -> None:
+    made = await house.conversation(
+        await house.agent(title="The agent whose name is longer than a phone " * 2)
+    )
+    await house.say(made, "[[say Hello.]] Hi")
+    page = await (await visit(viewport={"width": 390, "height": 844})).new_page()
+    await page.goto(f"{house.url}/chat/{made}")
+    line = await page.locator(".talk-head .talk-facts").bounding_box()
+    assert line
+    assert line["height"] < 32
+    assert line["x"] + line["width"] <= 390
+
+
+@pytest.mark.parametrize("size", [(390, 844), (1440, 900)])
+async def test_without_javascript_what_was_said_stands_on_the_screen(
+    house: House, visit: Visit, size: tuple[int, int]
+) -> None:
+    width, height = size
+    made = await house.conversation(await house.agent())
+    await house.say(made, "[[say The train leaves at noon.]] When?")
+    share = await house.api("POST", f"/api/v1/conversations/{made}/shares")
+    context = await visit(java_script_enabled=False, viewport={"width": width, "height": height})
+    page = await context.new_page()
+    for url in (f"{house.url}/chat/{made}", house.url + str(share["url"])):
+        await page.goto(url)
+        room = await page.locator("main > noscript").bounding_box()
+        said = await page.locator("noscript article").last.locator(".said-text").bounding_box()
+        assert room
+        assert said
+        assert room["height"] > height / 2, url
+        assert room["y"] + room["height"] <= height, url
+        assert said["height"] > 0, url
+        assert room["y"] <= said["y"] < said["y"] + said["height"] <= height, url
+        assert 0 <= said["x"] < said["x"] + said["width"] <= width, url

@@ -40,6 +40,21 @@ async def test_an_empty_house_leads_to_a_first_answer_within_a_minute(
     assert time.monotonic() - began < 60
 
 
+async def test_on_a_phone_one_sees_what_thinks_before_the_buttons_that_make(
+    house: House, visit: Visit
+) -> None:
+    page = await (await visit(viewport={"width": 390, "height": 844})).new_page()
+    await page.goto(house.url + "/")
+    model = page.get_by_label("It thinks with")
+    button = page.get_by_role("button", name="Make it and talk to the Assistant")
+    chosen, made = await model.bounding_box(), await button.bounding_box()
+    assert chosen
+    assert made
+    assert chosen["y"] + chosen["height"] < made["y"]
+    assert made["y"] + made["height"] <= 844, "one of the buttons is on the first screen all the same"
+    await expect(page.get_by_role("link", name="add a key of a provider")).to_be_in_viewport()
+
+
 async def test_a_first_agent_can_be_made_without_scripts(house: House, visit: Visit) -> None:
     page = await (await visit(java_script_enabled=False)).new_page()
     await page.goto(house.url + "/")

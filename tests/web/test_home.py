@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator
 import pytest
 
 from porch.agents.views import calls_no_tools
+from porch.egress import Egress
+from porch.models import Models
 from porch.web.pages import router
 from tests.agents.test_conversations import begin
 from tests.http.app import DEFINITION, Tenant, World, assembled
 from tests.http.conftest import ada
 from tests.postgres import TestServer
+from tests.providers.upstream import plain, upstream
 
 __all__ = ["ada"]
 
@@ -49,3 +52,21 @@ async def test_a_conversation_in_which_nothing_was_said_is_not_among_the_last_on
     page = (await ada.client.get("/")).body.decode()
     assert empty not in page
     assert named in page
+
+
+@pytest.mark.parametrize(
+    ("listed", "typed"), [(b'{"data": [{"id": "house-model"}]}', False), (b'{"detail": "no list"}', True)]
+)
+async def test_a_first_agent_thinks_with_what_another_server_lists_or_what_one_types(
+    world: World, ada: Tenant, listed: bytes, typed: bool
+) -> None:
+    async with Egress() as egress, upstream(plain(200, listed)) as place:
+        models = Models({"OPENAI_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1"}, egress)
+        await models.available(seconds=3)
+        world.app.state.models, world.app.state.default_model = models, "scripted:demo"
+        page = (await ada.client.get("/")).body.decode()
+    assert ('<input class="input" id="field-model"' in page) is typed
+    assert ("does not say which models it has" in page) is typed
+    assert ("openai:house-model" in page) is not typed
+    assert "openai:gpt" not in page
+    assert page.index("It thinks with") < page.index("Make it and talk")

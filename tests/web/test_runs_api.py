@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import datetime
 
 import pytest
 
@@ -166,9 +167,10 @@ async def test_the_runs_of_others_do_not_exist(house: House) -> None:
         ("GET", run_of(answer)),
         ("GET", f"{run_of(answer)}/events"),
         ("POST", f"{run_of(answer)}/cancel"),
+        ("GET", f"{where}/runs"),
         ("POST", f"{where}/runs"),
     ):
-        body = {"input": "Let me in"} if path.endswith("/runs") else None
+        body = {"input": "Let me in"} if method == "POST" and path.endswith("/runs") else None
         got = await eve.client.request(method, path, json=body)
         assert (got.status, got.code) == (404, "not_found"), path
     assert len((await house.ada.client.get(f"{where}/messages")).json["items"]) == 2
@@ -179,6 +181,7 @@ async def test_a_member_sees_only_their_own_runs_and_a_viewer_starts_none(house:
     answer = await house.say("[[say Mine]]", where)
     editor = await house.world.member(house.ada, "editor")
     assert (await editor.get(run_of(answer))).status == 404
+    assert (await editor.get(f"{where}/runs")).status == 404
     assert (await editor.post(f"{where}/runs", json={"input": "hi"})).status == 404
     viewer = await house.world.member(house.ada, "viewer")
     assert (await viewer.post(f"{where}/runs", json={"input": "hi"})).status == 403
@@ -247,3 +250,40 @@ async def test_who_may_not_come_in_is_told_so_before_their_message_is_looked_at(
     where = await house.conversation()
     answer = await house.ada.client.as_(None).post(f"{where}/runs", body=body)
     assert answer.status == 401
+
+
+async def test_a_conversations_runs_tell_how_each_answer_ended_newest_first(house: House) -> None:
+    where = await house.conversation()
+    for text in (
+        "[[say Whole.]]",
+        "[[say Cut]] [[finish length]]",
+        "[[empty]]",
+        "[[say Words]] [[fail auth]]",
+    ):
+        assert (await house.say(text, where)).status == 200
+    page = (await house.ada.client.get(f"{where}/runs")).json
+    assert page["next_cursor"] is None
+    failed, empty, cut, whole = page["items"]
+    assert [run["status"] for run in page["items"]] == ["failed", "finished", "finished", "finished"]
+    assert [run["reason"] for run in page["items"]] == [None, "stop", "length", "stop"]
+    assert failed["error"]["category"] == "auth"
+    assert [notice["code"] for notice in empty["notices"]] == ["empty_answer"]
+    assert cut["notices"] == whole["notices"] == []
+    assert (await house.ada.client.get(f"/api/v1/runs/{cut['id']}")).json == cut
+    first = (await house.ada.client.get(f"{where}/runs?limit=3")).json
+    rest = (await house.ada.client.get(f"{where}/runs?limit=3&cursor={first['next_cursor']}")).json
+    assert first["items"] + rest["items"] == page["items"]
+
+
+async def test_a_runs_record_tells_its_model_and_when_the_first_word_came(house: House) -> None:
+    answer = await house.say("[[think Hm]] [[stall 60ms]] [[tokens 500 itl=1ms]]")
+    events = [json.loads(frame.partition(b"\ndata: ")[2]) for frame in split_frames(answer.body)]
+    thoughts = {event["part"] for event in events if event.get("kind") == "reasoning"}
+    word = next(
+        event for event in events if event["type"] == "stream.chunk" and event["part"] not in thoughts
+    )
+    taken = datetime.fromisoformat(word["ts"]) - datetime.fromisoformat(events[0]["ts"])
+    record = (await house.ada.client.get(run_of(answer))).json
+    assert record["model"] == "scripted:test"
+    assert record["reason"] == "stop"
+    assert record["first_token_ms"] == round(taken.total_seconds() * 1000) > 0

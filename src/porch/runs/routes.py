@@ -19,9 +19,11 @@ from porch.contract.principal import Principal
 from porch.contract.text import check_text
 from porch.http.auth import Requires, requires
 from porch.http.idempotency import IDEMPOTENT, claimed
+from porch.http.pagination import Page, Paging, cut, encode_cursor
 from porch.http.routing import DirectRoute, api_router
+from porch.runs.record import RunRecord
 from porch.runs.service import RunKey, Runs, Started
-from porch.runs.store import HEAD, Place, RunRecord
+from porch.runs.store import HEAD, Place
 from porch.runs.stream import EventStream
 
 MAX_MESSAGE_BYTES = 512 * 1024
@@ -61,6 +63,13 @@ class RunAccepted(BaseModel):
     message: str
 
 
+class RunNotice(BaseModel):
+    """Something that the run told whoever reads its answer."""
+
+    code: str = Field(examples=["empty_answer"])
+    text: str
+
+
 class RunState(BaseModel):
     """A run as it stands."""
 
@@ -71,6 +80,14 @@ class RunState(BaseModel):
     status: Literal["running", "paused", "finished", "failed", "cancelled"]
     input_message: str
     output_message: str | None
+    reason: str | None = Field(
+        description="Why it finished: `stop`, `length`, `limit` or `content_filter`; null where it did not."
+    )
+    model: str | None = Field(description="The model that answered, where its journal still tells.")
+    first_token_ms: int | None = Field(
+        description="Milliseconds from the start to the first word; null where it came late or is not known."
+    )
+    notices: list[RunNotice]
     usage: dict[str, Any] | None
     error: dict[str, Any] | None
     created_at: datetime
@@ -136,6 +153,18 @@ async def regenerate_message(
     runs = _runs(request)
     where, which = parse_id("conv", conversation), parse_id("msg", message)
     return await _answer(request, principal, where, lambda key: runs.regenerate(principal, where, which, key))
+
+
+@router.get(
+    "/conversations/{conversation}/runs", operation_id="listRuns", summary="List a conversation's runs"
+)
+async def list_runs(request: Request, principal: Viewer, conversation: str, paging: Paging) -> Page[RunState]:
+    """Runs of all branches, newest first: how each answer ended, and what it took."""
+    where, before = parse_id("conv", conversation), paging.after_id("runs")
+    rows = await _runs(request).of_conversation(principal, where, before, paging.limit + 1)
+    shown, last = cut(rows, paging.limit)
+    cursor = encode_cursor("runs", last.id) if last else None
+    return Page(items=[_state(principal, record) for record in shown], next_cursor=cursor)
 
 
 @router.get("/runs/{run}", operation_id="getRun")
@@ -255,6 +284,10 @@ def _state(principal: Principal, record: RunRecord) -> RunState:
         status=record.status,
         input_message=format_id("msg", record.input_message),
         output_message=format_id("msg", record.output_message) if record.output_message else None,
+        reason=record.reason,
+        model=record.model,
+        first_token_ms=record.first_token_ms,
+        notices=[RunNotice(code=code, text=text) for code, text in record.notices],
         usage=msgspec.to_builtins(record.usage) if record.usage else None,
         error=msgspec.to_builtins(record.error) if record.error else None,
         created_at=record.created_at,

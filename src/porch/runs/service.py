@@ -22,9 +22,10 @@ from porch.runs.journal import Journal
 from porch.runs.lease import Lease
 from porch.runs.live import LiveRun
 from porch.runs.reader import Reader
+from porch.runs.record import RunRecord, fetch_participant, fetch_run, list_runs
 from porch.runs.recovery import Recovery
 from porch.runs.start import RunKey, new_run
-from porch.runs.store import ACTIVE, HEAD, Claimed, LoadedTurn, NewRun, Page, Place, RunRecord
+from porch.runs.store import ACTIVE, HEAD, Claimed, LoadedTurn, NewRun, Page, Place
 from porch.runs.stream import KEEP_ALIVE_SECONDS, EventStream
 from porch.runs.transcript import Transcript
 from porch.runs.turn import Turn
@@ -234,10 +235,19 @@ class Runs:
 
     async def get(self, principal: Principal, run: UUID) -> RunRecord:
         """A run's state. Raises NotFound."""
-        record = await store.fetch_run(self._database, principal.workspace, run)
+        record = await fetch_run(self._database, principal.workspace, run)
         if record is None or not _may_see(principal, record.participant_kind, record.participant):
             raise NotFound(f"There is no run {format_id('run', run)!r} here.")
         return record
+
+    async def of_conversation(
+        self, principal: Principal, conversation: UUID, before: UUID | None, limit: int
+    ) -> list[RunRecord]:
+        """A conversation's runs, newest first, from behind one of them. Raises NotFound."""
+        found = await fetch_participant(self._database, principal.workspace, conversation)
+        if found is None or not _may_see(principal, *found):
+            raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
+        return await list_runs(self._database, principal.workspace, conversation, before, limit)
 
     async def follow(self, principal: Principal, run: UUID, cursor: Cursor = START) -> EventStream | None:
         """The run's stream behind a cursor; None when that cursor stands at its end.

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from porch.contract.definition import Definition
-from porch.contract.events import ErrorInfo, Usage
 from porch.contract.messages import Part
 from porch.runs.context import StoredMessage
 from porch.storage.database import Database
@@ -99,27 +97,6 @@ Status = Literal["running", "paused", "finished", "failed", "cancelled"]
 ACTIVE = ("running", "paused")
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """A run's row, with the agent's handle and who takes part in its conversation."""
-
-    id: UUID
-    conversation: UUID
-    agent: UUID
-    handle: str
-    version: int | None
-    status: Status
-    epoch: int
-    input_message: UUID
-    output_message: UUID | None
-    usage: Usage | None
-    error: ErrorInfo | None
-    created_at: datetime
-    finished_at: datetime | None
-    participant_kind: str
-    participant: UUID
-
-
 async def load_turn(
     database: Database, workspace: UUID, conversation: UUID, place: Place = HEAD
 ) -> LoadedTurn | None:
@@ -181,22 +158,6 @@ async def start_run(database: Database, new: NewRun) -> tuple[str, UUID | None]:
         )
     assert row is not None
     return row["outcome"], row["active_run"]
-
-
-async def fetch_run(database: Database, workspace: UUID, run: UUID) -> RunRecord | None:
-    """One run by its id."""
-    async with database.tenant(workspace) as connection:
-        row = await connection.fetchrow(
-            """
-            SELECT r.*, a.handle, c.participant_kind, c.participant_id FROM porch.runs r
-            JOIN porch.agents a ON a.workspace_id = r.workspace_id AND a.id = r.agent_id
-            JOIN porch.conversations c ON c.workspace_id = r.workspace_id AND c.id = r.conversation_id
-            WHERE r.workspace_id = $1 AND r.id = $2 AND c.deleted_at IS NULL
-            """,
-            workspace,
-            run,
-        )
-    return _record(row) if row else None
 
 
 async def request_cancel(database: Database, workspace: UUID, run: UUID, by: str) -> None:
@@ -342,24 +303,4 @@ async def load_takeover(database: Database, workspace: UUID, run: UUID) -> Taken
         cancel_by=row["cancel_by"],
         frames=b"".join(journal["frames"] for journal in rows),
         last_seq=rows[-1]["last_seq"],
-    )
-
-
-def _record(row: Any) -> RunRecord:
-    return RunRecord(
-        id=row["id"],
-        conversation=row["conversation_id"],
-        agent=row["agent_id"],
-        handle=row["handle"],
-        version=row["agent_version"],
-        status=row["status"],
-        epoch=row["epoch"],
-        input_message=row["input_message_id"],
-        output_message=row["output_message_id"],
-        usage=msgspec.json.decode(row["usage"], type=Usage) if row["usage"] else None,
-        error=msgspec.json.decode(row["error"], type=ErrorInfo) if row["error"] else None,
-        created_at=row["created_at"],
-        finished_at=row["finished_at"],
-        participant_kind=row["participant_kind"],
-        participant=row["participant_id"],
     )

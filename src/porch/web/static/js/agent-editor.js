@@ -226,6 +226,7 @@ class Bench {
     this.tell();
     const problems = this.sheet.querySelector(".agent-problems");
     if (problems) {
+      document.querySelector(".flash")?.remove();
       problems.focus();
       return;
     }
@@ -254,6 +255,7 @@ class Bench {
 
   /** An answer without a sheet: the session ended, or the agent is gone. */
   explain(answer, page) {
+    document.querySelector(".flash")?.remove();
     if (answer.status === 401 || answer.status === 403) {
       this.signedOut = true;
       this.tell("Not saved: you are signed out. Save again when you have signed in ");

@@ -12,8 +12,9 @@ import { ToolView } from "./tool.js";
 
 class ProseView {
   constructor(kind) {
-    this.element = make("div", { class: kind === "refusal" ? "prose refusal" : "prose" });
-    this.view = new MarkdownView(this.element);
+    const prose = make("div", { class: "prose" });
+    this.element = kind === "refusal" ? make("div", { class: "refusal" }, make("p", { class: "label" }, "Declined"), prose) : prose;
+    this.view = new MarkdownView(prose);
     this.shown = 0;
   }
 
@@ -23,6 +24,8 @@ class ProseView {
     if (!item.open && !this.whole) {
       this.whole = true;
       this.view.finish();
+      // A task has its box for a bullet.
+      for (const entry of this.element.querySelectorAll("li")) if (/^[\u2610\u2611] /.test(entry.firstChild?.textContent ?? "")) entry.classList.add("task");
     }
   }
 
@@ -45,7 +48,7 @@ export class AnswerView {
     this.copyButton = iconButton("copy", "Copy this answer", () => acts.copy(this.words(), this.copyButton));
     this.againButton = iconButton("again", "Answer again", () => acts.again(this.turn));
     this.figuresButton = iconButton("figures", "Show figures", () => this.#askFigures(), { hidden: true });
-    this.figures = make("p", { class: "figures" });
+    this.figures = make("p", { class: "figures", dir: "ltr" });
     this.bar = make("div", { class: "bar", hidden: true }, this.versions.element, this.copyButton, readonly ? null : this.againButton, this.figuresButton, this.figures);
     this.element = make("li", { class: "turn turn-agent" }, make("h2", { class: "unseen" }, `${name} answered`), this.body, this.waiting, this.asides, this.bar);
   }
@@ -116,15 +119,19 @@ export class AnswerView {
 
   #asides(turn, live) {
     const { state, record, question } = turn;
-    const told = state ? `${state.status} ${state.reason} ${state.notices.length} ${state.sources.length} ${live} ${turn.last}` : `${record?.status} ${turn.last}`;
+    const notices = (state ?? record)?.notices ?? [];
+    const told = state ? `${state.status} ${state.reason} ${notices.length} ${state.sources.length} ${live} ${turn.last}` : `${record?.status} ${turn.last}`;
     if (told === this.told) return;
     this.told = told;
-    const found = (state?.notices ?? []).map((notice) => noticeBox({ tone: "info", sentence: cleanText(notice.text) }));
+    const found = notices.map((notice) => noticeBox({ tone: "info", sentence: cleanText(notice.text) }));
     const links = sourceList(state?.sources ?? []);
     if (links) found.push(links);
     const ending = state ?? record;
     if (!live && ending) found.push(this.#ending(ending, question, turn.last));
-    this.asides.replaceChildren(...found.filter(Boolean));
+    const boxes = found.filter(Boolean);
+    // What happened long ago stands there to be read; it interrupts nobody.
+    if (record && !state && !turn.last) boxes.forEach((box) => box.removeAttribute("role"));
+    this.asides.replaceChildren(...boxes);
   }
 
   #ending(ending, question, last) {

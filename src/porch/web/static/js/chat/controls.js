@@ -67,7 +67,8 @@ export function grow(box) {
     box.classList.toggle("long", long);
     box.dir = long ? "" : "auto";
     box.style.blockSize = "auto";
-    if (!long) box.style.blockSize = `${box.scrollHeight}px`;
+    // Nothing is as high as its row, whatever the placeholder would take.
+    if (!long && box.value) box.style.blockSize = `${box.scrollHeight}px`;
   };
   box.addEventListener("input", fit);
   box.addEventListener("paste", (event) => {

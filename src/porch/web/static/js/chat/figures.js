@@ -32,12 +32,12 @@ function price(cost) {
 /**
  * What is known of an answer's cost in time, tokens and money, a phrase each; unknowns are left out.
  *
- * Takes a `RunState`, or a run as the API answers it (without the model and the first token).
+ * Takes a `RunState`, or a run as the API answers it.
  */
 export function figures(run) {
   const { usage } = run;
   const started = moment(run.startedAt ?? run.created_at);
-  const first = moment(run.firstTokenAt);
+  const first = moment(run.firstTokenAt) ?? (Number.isFinite(run.first_token_ms) ? started + run.first_token_ms : null);
   const ended = moment(run.endedAt ?? run.finished_at);
   const found = [];
   if (run.model) found.push(run.model);

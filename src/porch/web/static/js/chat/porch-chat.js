@@ -169,7 +169,7 @@ export class PorchChat extends HTMLElement {
     on("about", ({ detail }) => this.page?.follow(talk.conversation, detail.title));
     on("ended", ({ detail }) => this.#ended(detail.state));
     on("fault", ({ detail }) => this.#failed(detail));
-    on("connection", ({ detail }) => this.status.connection(detail.state));
+    on("connection", ({ detail }) => this.status.connection(detail.state, Boolean(talk.live?.run)));
     this.addEventListener("keydown", (event) => this.#key(event), { signal });
     document.addEventListener("keydown", (event) => event.target === document.body && this.#key(event), { signal });
     if (this.readonly) return;

@@ -15,6 +15,7 @@ export class ScrollKeeper {
     this.onLeave = onLeave;
     this.last = 0;
     this.height = 0;
+    this.view = 0;
     this.listening = new AbortController();
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true, signal: this.listening.signal });
     this.observer = new ResizeObserver(() => this.keep());
@@ -34,7 +35,7 @@ export class ScrollKeeper {
     } else if (this.#distance <= NEAR) {
       this.#follow(true);
     }
-    this.height = this.scroller.scrollHeight;
+    this.#measure();
   }
 
   /** Go to the end and stay there. */
@@ -49,7 +50,7 @@ export class ScrollKeeper {
     change();
     if (anchor?.isConnected) this.scroller.scrollTop += anchor.getBoundingClientRect().top - before;
     this.last = this.scroller.scrollTop;
-    this.height = this.scroller.scrollHeight;
+    this.#measure();
   }
 
   /** Leave the scrolling to the reader for good. */
@@ -58,12 +59,17 @@ export class ScrollKeeper {
     this.observer.disconnect();
   }
 
+  #measure() {
+    this.height = this.scroller.scrollHeight;
+    this.view = this.scroller.clientHeight;
+  }
+
   #scrolled() {
-    const { scrollTop, scrollHeight } = this.scroller;
-    // A shrinking page moves the reader up too: only a move of their own counts.
-    const up = scrollTop < this.last - 1 && scrollHeight >= this.height - 1;
+    const { scrollTop, scrollHeight, clientHeight } = this.scroller;
+    // Text that shrinks and a window on it that grows move the reader up too: only a move of their own counts.
+    const up = scrollTop < this.last - 1 && scrollHeight >= this.height - 1 && clientHeight <= this.view + 1;
     this.last = scrollTop;
-    this.height = scrollHeight;
+    this.#measure();
     if (up && this.#distance > NEAR) this.#follow(false);
     else if (this.#distance <= NEAR) this.#follow(true);
   }

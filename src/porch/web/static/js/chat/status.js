@@ -4,6 +4,8 @@ import { make, say } from "./dom.js";
 import { noticeBox, requestFault, signInAddress } from "./notices.js";
 
 const BACK_MS = 3000;
+const GOES_ON = "The connection is lost. The answer goes on without it; trying to come back …";
+const NOT_SENT = "The connection is lost. Trying again to send your message …";
 
 export class StatusStrip {
   /** `ways` has recheck(), restore(), fresh(), reload(), resend(). */
@@ -29,12 +31,12 @@ export class StatusStrip {
     this.place.replaceChildren();
   }
 
-  /** The stream's connection was "lost" or is "back". */
-  connection(state) {
+  /** The stream's connection was "lost" or is "back"; `begun` tells whether there is an answer that goes on. */
+  connection(state, begun = true) {
     clearTimeout(this.timer);
     const lost = state === "lost";
     this.line.classList.toggle("lost", lost);
-    say(this.line, lost ? "The connection is lost. The answer goes on without it; trying to come back …" : "Connected again.");
+    say(this.line, lost ? (begun ? GOES_ON : NOT_SENT) : "Connected again.");
     if (!lost) this.timer = setTimeout(() => say(this.line, ""), BACK_MS);
   }
 

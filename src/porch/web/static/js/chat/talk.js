@@ -3,6 +3,7 @@
 import { newIdempotencyKey } from "../client/client.js";
 import { RunState } from "../client/run-state.js";
 import { ConversationTabs } from "../client/tabs.js";
+import { RunRecords } from "./records.js";
 import { Thread } from "./thread.js";
 
 const PAGE = 50;
@@ -28,6 +29,7 @@ export class Talk extends EventTarget {
     this.live = null; // the run that is followed: {key, run, state, feed, pending}
     this.runs = new Map(); // RunState or a run's record, by run
     this.unanswered = new Map(); // the run that was the answer to a message and left none, by message
+    this.records = new RunRecords(this.runs, this.unanswered);
     this.closing = new AbortController();
     this.loading = false;
     this.moves = 0; // branches chosen here: what was asked before one knows an older head
@@ -58,7 +60,7 @@ export class Talk extends EventTarget {
       this.thread.loaded = true;
       this.dispatchEvent(new CustomEvent("clear", { detail: "found" }));
       if (about.active_run) this.#followShared(about.active_run);
-      else await this.#lookAtEnd();
+      await this.#lookAtEnds();
       this.#changed();
     } catch (error) {
       this.#fault(error);
@@ -75,6 +77,7 @@ export class Talk extends EventTarget {
       const page = await this.#page({ limit: this.thread.goesOn ? PAGE : ALL, cursor: this.thread.cursor });
       this.thread.add(page.items);
       this.thread.cursor = page.next_cursor;
+      await this.#lookAtEnds();
       return page.next_cursor !== null;
     } catch (error) {
       this.#fault(error);
@@ -101,6 +104,7 @@ export class Talk extends EventTarget {
       this.#take(about, page, moves === this.moves);
       this.dispatchEvent(new CustomEvent("clear", { detail: "found" }));
       if (about.active_run) this.#followShared(about.active_run);
+      await this.#lookAtEnds();
       this.#changed();
     } catch (error) {
       this.#fault(error);
@@ -179,7 +183,7 @@ export class Talk extends EventTarget {
       await this.client.updateConversation(this.conversation, { head: this.thread.head });
       this.moves += 1;
       this.tabs?.announce({ what: "head" });
-      await this.#lookAtEnd();
+      await this.#lookAtEnds();
       this.#changed();
     } catch (error) {
       this.#fault(error);
@@ -243,7 +247,7 @@ export class Talk extends EventTarget {
   }
 
   async #followShared(run) {
-    if (this.live?.run === run || (this.live && !this.live.run) || this.runs.get(run)?.endedAt) return;
+    if (this.live?.run === run || (this.live && !this.live.run) || this.#isOver(run)) return;
     this.live?.feed?.close();
     const live = (this.live = { run, state: new RunState(), pending: null, feed: null, stopping: false, feedRun: async () => run });
     live.feed = this.tabs.followShared(this.client, run, { signal: this.closing.signal });
@@ -307,20 +311,21 @@ export class Talk extends EventTarget {
     await this.refresh();
   }
 
-  /** How the newest answer ended, which its message does not tell. */
-  async #lookAtEnd() {
-    const last = this.thread.branch().at(-1);
-    if (!last?.run || this.runs.has(last.run)) return;
-    try {
-      const record = await this.client.request("GET", `/api/v1/runs/${encodeURIComponent(last.run)}`);
-      if (last.role === "assistant") this.runs.set(last.run, record);
-      else if (record.status === "failed" || record.status === "cancelled") {
-        this.runs.set(last.run, record);
-        this.unanswered.set(last.id, last.run);
-      }
-    } catch {
-      // The messages are there; only how the last one ended stays untold.
-    }
+  /** How the shown answers ended, which their messages do not tell. */
+  async #lookAtEnds() {
+    await this.records.fetch(this.client, this.conversation, () => (this.closing.signal.aborted ? [] : this.#untold()));
+  }
+
+  /** The shown answers, and messages without one, of whose runs nothing is known. */
+  #untold() {
+    const branch = this.thread.branch();
+    const runs = branch.filter(({ role }, at) => role === "assistant" || branch[at + 1]?.role !== "assistant").map(({ run }) => run);
+    return runs.filter((run) => run && run !== this.live?.run && !this.runs.has(run));
+  }
+
+  #isOver(run) {
+    const known = this.runs.get(run);
+    return Boolean(known?.endedAt ?? known?.finished_at);
   }
 
   // -- small things

@@ -15,7 +15,7 @@ export class Transcript {
     this.onOlder = onOlder;
     this.options = options;
     this.views = new Map();
-    this.list = make("ol", { class: "turns", role: "list" });
+    this.list = make("ol", { class: "turns", role: "list", hidden: true });
     this.olderButton = make("button", { type: "button", class: "button", on: { click: () => this.#older() } }, "Show older messages");
     this.older = make("div", { class: "older", hidden: true }, this.olderButton);
     this.loading = make("p", { class: "loading", role: "status", hidden: true }, "Fetching the conversation …");
@@ -53,6 +53,7 @@ export class Transcript {
       before = view.element;
     });
     this.last = turns.at(-1);
+    this.list.hidden = turns.length === 0;
     this.options.empty.hidden = turns.length > 0 || loading;
     this.loading.hidden = !loading || turns.length > 0;
     this.older.hidden = !more;

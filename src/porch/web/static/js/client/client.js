@@ -102,10 +102,18 @@ export class PorchClient {
    * @param {{limit?: number, cursor?: string|null, order?: "oldest"|"newest"}} [options]
    * @returns {Promise<{items: any[], next_cursor: string|null}>}
    */
-  messages(id, { limit, cursor, order } = {}) {
-    const given = Object.entries({ limit, cursor, order }).filter(([, value]) => value !== undefined && value !== null);
-    const query = new URLSearchParams(given.map(([key, value]) => [key, String(value)])).toString();
-    return this.request("GET", `${conversationPath(id)}/messages${query ? `?${query}` : ""}`);
+  messages(id, given = {}) {
+    return this.request("GET", `${conversationPath(id)}/messages${queryOf(given)}`);
+  }
+
+  /**
+   * A page of its runs, newest first: how each answer ended, and what it took.
+   * @param {string} id
+   * @param {{limit?: number, cursor?: string|null}} [options]
+   * @returns {Promise<{items: any[], next_cursor: string|null}>}
+   */
+  runs(id, given = {}) {
+    return this.request("GET", `${conversationPath(id)}/runs${queryOf(given)}`);
   }
 
   /**
@@ -176,6 +184,12 @@ export class PorchClient {
 
 function conversationPath(id) {
   return `${API}/conversations/${encodeURIComponent(id)}`;
+}
+
+/** The query of what is given, "" where nothing is. */
+function queryOf(given) {
+  const known = Object.entries(given).filter(([, value]) => value !== undefined && value !== null);
+  return known.length ? `?${new URLSearchParams(known.map(([key, value]) => [key, String(value)]))}` : "";
 }
 
 function pause(milliseconds, signal) {

@@ -1,0 +1,52 @@
+/** How answers ended that were not followed here: the records of their runs, asked for as they come into sight. */
+
+const PAGE = 50;
+const MOST_PAGES = 4;
+
+export class RunRecords {
+  /** `runs` (by run) and `unanswered` (a run by its message) are filled; what stands in them is better known. */
+  constructor(runs, unanswered) {
+    this.runs = runs;
+    this.unanswered = unanswered;
+    this.seen = null; // what was asked for: from `newest` down to `cursor`
+  }
+
+  /** Ask until `untold()` names no run any more, or all are known. */
+  async fetch(client, conversation, untold) {
+    try {
+      for (let page = 0; page < MOST_PAGES && untold().length; page += 1) {
+        // What began since is asked for from the newest on; what is older, from where the known ones end.
+        const newer = !this.seen || untold().some((run) => run > this.seen.newest);
+        if (!newer && this.seen.cursor === null) return;
+        const found = await client.runs(conversation, { limit: PAGE, cursor: newer ? null : this.seen.cursor });
+        this.#note(found, newer);
+        this.#take(found.items);
+      }
+    } catch {
+      // The messages are there; only how they ended stays untold.
+    }
+  }
+
+  #note({ items, next_cursor: cursor }, newer) {
+    if (!newer) {
+      this.seen.cursor = cursor;
+      return;
+    }
+    const joins = this.seen && items.some(({ id }) => id <= this.seen.newest);
+    // One that is still at work has yet to end: it is asked for again.
+    const newest = items.find(({ status }) => status !== "running")?.id ?? "";
+    this.seen = { newest, cursor: joins ? this.seen.cursor : cursor };
+  }
+
+  #take(records) {
+    const later = new Set();
+    for (const record of records) {
+      const { id, status, input_message: asked, output_message: answer } = record;
+      const last = !later.has(asked);
+      later.add(asked);
+      if (status === "running" || this.runs.has(id)) continue;
+      this.runs.set(id, record);
+      if (last && !answer && status !== "finished" && !this.unanswered.has(asked)) this.unanswered.set(asked, id);
+    }
+  }
+}
