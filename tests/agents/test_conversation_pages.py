@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from porch.agents.conversation_pages import router
-from porch.agents.conversation_views import marked
+from porch.agents.conversation_views import excerpt, marked
 from porch.agents.upkeep import Upkeep
 from porch.contract.ids import parse_id
 from tests.agents.test_conversation_care import add_run, of
@@ -308,7 +308,7 @@ async def test_nothing_is_deleted_under_an_answer(world: World, ada: Tenant, con
     await add_run(world, ada, conversation, message, "running")
     answer = await send(ada.client, f"/conversations/{conversation}/delete")
     assert answer.status == 409
-    assert "Cancel it" in answer.body.decode()
+    assert "An answer is being written in this conversation. Stop it or wait" in answer.body.decode()
     assert "answering now" in await look(ada.client, "/conversations")
 
 
@@ -347,6 +347,52 @@ async def test_an_empty_conversation_offers_no_link(ada: Tenant, conversations: 
     assert "nothing to share" in page
     assert 'method="post" action="/conversations' not in page
     assert (await send(ada.client, f"/conversations/{made}/share")).status == 409
+
+
+async def test_a_new_chat_is_with_the_agent_that_home_offers(ada: Tenant, conversations: str) -> None:
+    assert re.search(rf'href="/@{ada.handle}/helper">New chat</a>', await look(ada.client, "/conversations"))
+    await ada.client.post(f"{ada.path}/agents", json={**DEFINITION, "name": "newer"})
+    assert re.search(rf'href="/@{ada.handle}/newer">New chat</a>', await look(ada.client, "/conversations"))
+
+
+async def test_without_an_agent_a_new_chat_begins_among_the_agents(ada: Tenant) -> None:
+    assert re.search(r'href="/agents">New chat</a>', await look(ada.client, "/conversations"))
+
+
+async def test_an_excerpt_ends_with_a_word_and_shows_no_signs_of_markdown(
+    world: World, ada: Tenant, conversations: str
+) -> None:
+    made = await begin(ada.client, conversations, title="Days")
+    words = "word " * 30 + "then **Morning.** Bread in `the` oven, " + "afterwards " * 40
+    await say(world, ada, made, [[{"type": "text", "text": words}]])
+    await Upkeep(world.database).index()
+    page = await look(ada.client, "/conversations?q=morning")
+    [shown] = re.findall(r'class="talk-snippet" dir="auto">(.*?)</p>', page)
+    text = html.unescape(re.sub("<[^>]+>", "", shown))
+    assert re.fullmatch(r"…(word )+then Morning\. Bread in the oven,( afterwards)+…", text), text
+    assert "<mark>Morning</mark>" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "search", "shown"),
+    [
+        ("Short and whole.", "whole", "Short and whole."),
+        ("## Plan\n\n> - **a** *b* ~~c~~ `d` __e__", "plan", "Plan a b c d e"),
+        ("[the river](https://x.example/a_b) and ![a map](m.png)", "river", "the river and a map"),
+        ("```python\n2**8 + a*b - snake_case\n```", "snake", "2**8 + a*b - snake_case"),
+        ("2 * 3 * 4 # five", "five", "2 * 3 * 4 # five"),
+        ("**kept** as it was searched", "**kept", "**kept** as it was searched"),
+        ("x" * 240, "x", "x" * 240 + "…"),
+        ("", "x", ""),
+    ],
+)
+def test_an_excerpt_is_words(text: str, search: str, shown: str) -> None:
+    assert excerpt(text, search) == shown
+
+
+def test_an_excerpt_of_nothing_but_marks_is_read_at_once() -> None:
+    for mark in "*_`~[>#-! ":
+        assert len(excerpt(mark * 240, "x")) <= 242
 
 
 def test_marks_stand_where_the_words_do() -> None:

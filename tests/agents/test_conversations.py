@@ -187,5 +187,5 @@ async def test_nothing_is_deleted_under_a_run_at_work(
     for path in (f"/api/v1/conversations/{conversation}", f"{ada.path}/agents/helper"):
         answer = await ada.client.delete(path)
         assert (answer.status, answer.code) == (409, "conflict")
-        assert "Cancel" in answer.json["detail"]
+        assert "Stop it or wait" in answer.json["detail"]
     assert (await ada.client.get(f"/api/v1/conversations/{conversation}")).status == 200

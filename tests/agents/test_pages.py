@@ -7,6 +7,8 @@ import re
 import pytest
 
 from porch.agents.templates import templates
+from porch.egress import Egress
+from porch.models import Models
 from tests.agents.sheets import (
     HOSTILE,
     NOT_READY,
@@ -20,6 +22,7 @@ from tests.agents.sheets import (
     text_of,
 )
 from tests.http.app import Tenant, World
+from tests.providers.upstream import plain, upstream
 
 __all__ = ["furnished"]
 
@@ -346,3 +349,27 @@ async def test_others_find_nothing(ada: Tenant, eve: Tenant) -> None:
     assert (await send(eve, "/agents/helper", {"name": "helper"})).status == 404
     assert (await send(eve, "/agents/helper/delete", {})).status == 404
     assert "helper" not in await page(eve, "/agents")
+
+
+@pytest.mark.parametrize(
+    ("listed", "typed"), [(b'{"data": [{"id": "house-model"}]}', False), (b'{"detail": "no list"}', True)]
+)
+async def test_of_another_server_its_own_models_are_the_choice_or_a_name_is_typed(
+    world: World, ada: Tenant, monkeypatch: pytest.MonkeyPatch, listed: bytes, typed: bool
+) -> None:
+    async with Egress() as egress, upstream(plain(200, listed)) as place:
+        environ = {"OPENAI_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1"}
+        models = Models(environ, egress)
+        await models.available(seconds=3)
+        monkeypatch.setitem(vars(world.app.state)["_state"], "models", models)
+        await make(ada)
+        for path in ("/agents/new?template=assistant", "/agents/helper"):
+            shown = await page(ada, path)
+            assert "openai:gpt" not in shown
+            assert ("openai:house-model" in shown) is not typed
+            assert ("does not say which models it has" in shown) is typed
+        form = await page(ada, "/agents/new?template=assistant")
+        assert bool(re.search(r'<input class="input" type="text"[^>]* name="model"', form)) is typed
+        own = {"template": "assistant", "title": "T", "name": "own", "model": "openai:my-own"}
+        assert (await send(ada, "/agents/new", own)).status == 303
+        assert 'value="openai:my-own"' in await page(ada, "/agents/own")

@@ -239,7 +239,7 @@ def test_nothing_that_is_quoted_ends_its_own_fence() -> None:
             fence = found[0]
         elif not fence and line.startswith("#"):
             headings.append(line)
-    assert headings == [r"# \# \<b\> \# x", "## B", "# mine"]
+    assert headings == [r"# \# \<b\> \# x", "## B", "### mine"]
 
 
 def a_conversation(title: str) -> Conversation:

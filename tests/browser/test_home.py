@@ -36,7 +36,7 @@ async def test_an_empty_house_leads_to_a_first_answer_within_a_minute(
     await expect(page).to_have_url(re.compile(r"/@[^/]+/assistant$"))
     await page.get_by_role("textbox").fill("Good evening")
     await page.keyboard.press("Enter")
-    await expect(page.get_by_text("You said: Good evening")).to_be_visible()
+    await expect(page.locator(".prose").get_by_text("You said: Good evening")).to_be_visible()
     assert time.monotonic() - began < 60
 
 

@@ -9,12 +9,12 @@ from threading import Thread
 
 import pytest
 
-from porch.contract.errors import InvalidInput, NotFound, SetupError, Unavailable
+from porch.contract.errors import InvalidInput, ModelError, NotFound, SetupError, Unavailable
 from porch.egress import Egress
 from porch.models import ModelNotConfigured, Models
 from porch.models.keys import FILE, ModelKeys, check_key
 from tests.providers.asking import ask, request
-from tests.providers.upstream import DONE, SAY, STOP, answer, upstream
+from tests.providers.upstream import DONE, SAY, STOP, answer, plain, upstream
 
 KEY = "sk-a-key-of-many-letters-x7Qa"
 OTHER = "sk-another-key-of-letters-b9Zz"
@@ -153,6 +153,40 @@ def test_while_a_key_changes_there_is_always_one(tmp_path: Path, monkeypatch: py
     finally:
         sys.setswitchinterval(before)
     assert all(key.startswith("sk-kept-key-") for key in seen)
+
+
+def test_that_a_key_was_refused_is_known_after_a_restart_and_forgotten_with_the_key(tmp_path: Path) -> None:
+    keys = ModelKeys(tmp_path)
+    keys.put("openai", KEY)
+    keys.note_test("openai", OTHER, refused=True)
+    assert not keys.is_refused("openai"), "it was another key that was tested"
+    keys.note_test("openai", KEY, refused=True)
+    again = ModelKeys(tmp_path)
+    assert again.is_refused("openai")
+    assert again.over({})["OPENAI_API_KEY"] == KEY
+    again.put("openai", OTHER)
+    assert not ModelKeys(tmp_path).is_refused("openai")
+    again.note_test("openai", OTHER, refused=True)
+    again.note_test("openai", OTHER, refused=False)
+    assert not ModelKeys(tmp_path).is_refused("openai")
+    again.note_test("openai", OTHER, refused=True)
+    again.remove("openai")
+    assert not ModelKeys(tmp_path).is_refused("openai")
+
+
+@pytest.mark.parametrize(("status", "refused"), [(401, True), (500, False), (429, False)])
+async def test_a_test_tells_a_refused_key_from_a_provider_in_trouble(
+    tmp_path: Path, egress: Egress, status: int, refused: bool
+) -> None:
+    async with upstream(plain(status)) as place:
+        for environ, keys in (({}, ModelKeys(tmp_path)), ({"OPENAI_API_KEY": OTHER}, None)):
+            models = Models({"OPENAI_BASE_URL": place.url, **environ}, egress, keys=keys)
+            if keys:
+                await models.keep_key("openai", KEY)
+            with pytest.raises(ModelError):
+                await models.probe("openai:m")
+            assert models.is_refused("openai") is refused
+    assert ModelKeys(tmp_path).is_refused("openai") is refused
 
 
 async def test_without_a_place_for_keys_the_environment_is_named(egress: Egress) -> None:

@@ -66,8 +66,46 @@ async def test_the_list_tells_state_and_abilities_of_every_provider(desk: Desk) 
     assert items["openai"]["takes_key"]
     assert {name for name, item in items.items() if item["takes_key"]} == {"openai"}
     assert items["local"]["ready"] is False
-    four = next(model for model in items["openai"]["models"] if model["name"] == "openai:gpt-4o")
+    assert items["openai"]["models"] == [], "another server stands there, and lists nothing"
+    assert "gives no list of its models" in items["openai"]["note"]
+
+
+async def test_of_openai_itself_the_table_of_models_is_told(desk: Desk) -> None:
+    async with Egress() as egress:
+        desk.world.app.state.models = Models({"OPENAI_API_KEY": KEY, "OLLAMA_HOST": "127.0.0.1:1"}, egress)
+        told = (await desk.client.get("/api/v1/models")).json["items"]
+    listed = next(item["models"] for item in told if item["provider"] == "openai")
+    four = next(model for model in listed if model["name"] == "openai:gpt-4o")
     assert (four["context_tokens"], four["vision"], four["known"]) == (128_000, True, True)
+
+
+async def test_another_server_shows_its_own_models_and_none_of_openais(desk: Desk) -> None:
+    desk.place.behaviours[:] = [plain(200, b'{"data": [{"id": "house-model"}, {"id": "small-one"}]}')]
+    page = (await desk.client.get("/models")).body.decode()
+    assert "openai:house-model" in page
+    assert "openai:gpt-4o" not in page
+    assert 'id="try-openai" name="model" value="openai:house-model"' in page
+
+
+async def test_a_key_that_was_refused_is_shown_so_until_it_is_tested_again_or_changed(desk: Desk) -> None:
+    async def state() -> str:
+        card = (await desk.client.get("/models")).body.decode().partition('id="provider-openai"')[2]
+        return re.sub("<[^>]+>", "", card[card.index("badge") - 13 : card.index("</span>")]).strip()
+
+    desk.place.behaviours[:] = [plain(401)]
+    await desk.send("/models/keys/openai", key=KEY, model="openai:m")
+    assert await state() == "refused"
+    listed = (await desk.client.get("/api/v1/models")).json["items"]
+    openai = next(item for item in listed if item["provider"] == "openai")
+    assert (openai["ready"], "refused when it was last tested" in openai["note"]) == (False, True)
+    desk.place.behaviours[:] = [GOOD]
+    await desk.send("/models/test", model="openai:m")
+    assert await state() == "ready"
+    desk.place.behaviours[:] = [plain(401)]
+    await desk.send("/models/test", model="openai:m")
+    assert await state() == "refused"
+    await desk.client.put(f"{KEYS}/openai", json={"key": KEY[::-1]})
+    assert await state() == "ready"
 
 
 async def test_a_key_is_kept_used_and_shown_by_its_last_four_alone(desk: Desk) -> None:

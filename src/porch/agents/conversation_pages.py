@@ -17,7 +17,9 @@ from porch.agents.conversation_views import (
 )
 from porch.agents.conversations import Conversations
 from porch.agents.legible import in_short, legible
+from porch.agents.model import Agent
 from porch.agents.shares import Shares
+from porch.agents.views import agents_of
 from porch.contract.errors import InvalidInput
 from porch.contract.ids import format_id
 from porch.contract.principal import Principal
@@ -64,6 +66,7 @@ async def list_conversations(
         first=cursor is None,
         next_cursor=str(Activity.of(last.conversation)) if last else None,
         deleted=conversation_view(principal, gone) if gone else None,
+        new_chat=await _new_chat(request, principal),
         may_write=principal.allows("write", "conversations"),
     )
 
@@ -193,6 +196,14 @@ async def _shares(
 def show(request: Request, page: str, status: int = 200, **context: Any) -> Response:
     """One of the conversations' pages."""
     return render(request, f"conversations/{page}.html", status, **{"nav": "conversations", **context})
+
+
+async def _new_chat(request: Request, principal: Principal) -> str:
+    """Where another conversation begins: with the newest agent, as on the home page."""
+    newest: list[Agent] = []
+    if principal.allows("read", "agents"):
+        newest = await agents_of(request).page(principal, before=None, limit=1)
+    return f"/@{principal.workspace_handle}/{newest[0].handle}" if newest else "/agents"
 
 
 def _address(request: Request) -> str:

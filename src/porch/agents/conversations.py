@@ -120,7 +120,7 @@ class Conversations:
             found = await reach_conversation(connection, principal, conversation, lock=True)
             if await store.conversation_is_busy(connection, principal.workspace, found.id):
                 raise Conflict(
-                    "A run is at work in this conversation. Cancel it or wait for its end, then delete."
+                    "An answer is being written in this conversation. Stop it or wait for its end, then delete it."
                 )
             await store.mark_deleted(connection, principal.workspace, found.id)
             return found

@@ -13,6 +13,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from porch.agents.exported_text import contain, tame
+from porch.agents.legible import legible
 from porch.agents.model import Conversation
 from porch.agents.shares import public_message
 from porch.contract.ids import format_id
@@ -78,7 +80,7 @@ class JsonFile:
 
 
 class MarkdownFile:
-    """For people: what was said as it was written, thoughts quoted, tools in code."""
+    """For people: what was said as it was written but for the rank of headings, thoughts quoted, tools in code."""
 
     def __init__(self, conversation: Conversation, agent: str, speaker: str) -> None:
         self._conversation, self._agent, self._speaker = conversation, agent, speaker
@@ -134,11 +136,10 @@ def _file_name(title: str) -> str:
 def _markdown(part: Part) -> str:
     match part:
         case TextPart(text=text) | RefusalPart(text=text):
-            return text.strip("\n")
+            return contain(tame(text).strip("\n"))
         case ReasoningPart(text=text):
-            return (
-                "\n".join(f"> {line}".rstrip() for line in ("Thinking:", *text.splitlines())) if text else ""
-            )
+            thoughts = ("Thinking:", *contain(tame(text).strip("\n")).split("\n"))
+            return "\n".join(f"> {line}".rstrip() for line in thoughts) if text else ""
         case ToolCallPart():
             arguments = part.raw_arguments if part.arguments is None else _pretty(part.arguments)
             return f"Called {_plain(part.name)}:\n\n{_fenced(arguments or '', 'json')}"
@@ -161,8 +162,8 @@ def _fenced(text: str, language: str) -> str:
     """A code block that nothing in the text can end."""
     longest = max((len(found) for found in _FENCES.findall(text)), default=2)
     fence = "`" * (longest + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
+    return f"{fence}{language}\n{tame(text)}\n{fence}"
 
 
 def _plain(text: str) -> str:
-    return _MARKS.sub(r"\\\1", " ".join(text.split()))
+    return _MARKS.sub(r"\\\1", legible(" ".join(text.split())))

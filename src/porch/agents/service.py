@@ -88,7 +88,8 @@ class Agents:
             found = await reach_agent(connection, principal, agent, "write", lock=True)
             if await store.agent_is_busy(connection, principal.workspace, found.id):
                 raise Conflict(
-                    f"A run of {found.handle!r} is at work. Cancel it or wait for its end, then delete the agent."
+                    f"An answer of {found.handle!r} is being written. Stop it or wait for its end, then delete the "
+                    "agent."
                 )
             await store.delete_agent(connection, principal.workspace, found.id)
 

@@ -19,7 +19,8 @@ from porch.contract.ids import format_id
 from porch.contract.principal import Principal
 from porch.http.pages import render
 from porch.http.state import database
-from porch.models.catalogue import find_card, known_models
+from porch.models.catalogue import find_card
+from porch.models.offers import choice
 from porch.models.service import Models
 
 # How the gallery is laid out; what is not named here comes last.
@@ -145,15 +146,14 @@ async def model_offers(request: Request) -> list[View]:
         return []
     offers: list[View] = []
     for found in await models.available(seconds=OLLAMA_SECONDS):
-        names = list(found.models)
-        if found.ready and not names:
-            names = [f"{found.provider}:{name}" for name in known_models(found.provider)]
+        names = choice(found) if found.ready else []
         offers.append(
             {
                 "label": found.label,
                 "ready": found.ready,
                 "note": found.note,
-                "names": names if found.ready else [],
+                "names": names,
+                "unlisted": found.ready and found.elsewhere and not names,
             }
         )
     return offers

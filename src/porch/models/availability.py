@@ -12,6 +12,7 @@ from porch.providers.failures import show_url
 
 BUNDLED = "smollm2"
 BUNDLED_LABEL = "small demo model, for trying things out; not for real work"
+OPENAI_URL = "https://api.openai.com/v1"
 LATER = {
     "openai-responses": ("OpenAI Responses", "OPENAI_API_KEY"),
     "anthropic": ("Anthropic", "ANTHROPIC_API_KEY"),
@@ -26,7 +27,8 @@ class Availability:
     """One provider as found: what `porch models`, `hello` and `doctor` show.
 
     `ready` says that a model of it can be asked now; `key` names the variable in which a key was found,
-    never the key; `models` are names known to be there, as an agent's definition would give them.
+    never the key; `models` are names known to be there, as an agent's definition would give them. `refused`: the
+    key was, when it was last tested. `elsewhere`: another server than the provider's own stands behind the name.
     """
 
     provider: str
@@ -35,6 +37,8 @@ class Availability:
     note: str
     models: list[str]
     key: str | None = None
+    refused: bool = False
+    elsewhere: bool = False
 
 
 def look_at_bundled(state: str) -> Availability:
@@ -45,8 +49,11 @@ def look_at_bundled(state: str) -> Availability:
     return Availability("local", "Bundled", ready, note, [f"local:{BUNDLED}"] if ready else [])
 
 
-def look_at_openai(environ: Mapping[str, str], *, kept: bool = False) -> Availability:
-    """OpenAI or a compatible server, by the variables that are set; `kept`: the key is one that Porch itself keeps."""
+def look_at_openai(environ: Mapping[str, str], *, kept: bool = False, refused: bool = False) -> Availability:
+    """OpenAI or a compatible server, by the variables that are set.
+
+    `kept`: the key is one that Porch itself keeps; `refused`: its last test ended so.
+    """
     try:
         key = read_key(environ, "OPENAI_API_KEY")
         url = read_url(environ, "OPENAI_BASE_URL", None)
@@ -59,7 +66,12 @@ def look_at_openai(environ: Mapping[str, str], *, kept: bool = False) -> Availab
     if kept:
         found = "key kept by Porch"
     note = f"{found}, at {show_url(url)}" if url else found
-    return Availability("openai", "OpenAI", True, note, [], "OPENAI_API_KEY" if key and not kept else None)
+    if refused:
+        note += "; it was refused when it was last tested: test it again, or give another"
+    variable = "OPENAI_API_KEY" if key and not kept else None
+    return Availability(
+        "openai", "OpenAI", not refused, note, [], variable, refused, elsewhere=url not in (None, OPENAI_URL)
+    )
 
 
 async def look_at_ollama(egress: Egress, environ: Mapping[str, str], seconds: float) -> Availability:

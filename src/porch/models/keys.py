@@ -17,6 +17,8 @@ from porch.storage.private_file import write_private
 
 FILE = "model-keys.json"
 VARIABLES = {"openai": "OPENAI_API_KEY"}
+# Beside a key in the file: the provider did not take it when it was last tested.
+REFUSED = ":refused"
 SHORTEST, LONGEST = 8, 512
 # Of a shorter key, four characters would tell too much.
 TELLING = 16
@@ -31,7 +33,9 @@ class ModelKeys:
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE
-        self._variables = {VARIABLES[provider]: key for provider, key in _read(self._path).items()}
+        kept = _read(self._path)
+        self._variables = {VARIABLES[name]: key for name, key in kept.items() if name in VARIABLES}
+        self._refused = {name for name in VARIABLES if name in kept and name + REFUSED in kept}
 
     def over(self, environ: Mapping[str, str]) -> Mapping[str, str]:
         """The environment with these keys in place of its own, as they change."""
@@ -44,10 +48,21 @@ class ModelKeys:
             return None
         return key[-4:] if len(key) >= TELLING else ""
 
+    def is_refused(self, provider: str) -> bool:
+        """Whether the provider refused its kept key when that was last tested."""
+        return provider in self._refused
+
+    def note_test(self, provider: str, key: str, *, refused: bool) -> None:
+        """Remember what came of a test of `key`, if that is the one that is kept. Raises SetupError."""
+        variable = VARIABLES.get(provider, "")
+        if self._variables.get(variable) != key or refused == self.is_refused(provider):
+            return
+        self._write(self._variables, self._refused | {provider} if refused else self._refused - {provider})
+
     def put(self, provider: str, key: str) -> None:
         """Keep a key in place of the one before. Raises InvalidInput, SetupError when it cannot be written."""
         variable = _variable(provider)
-        self._write({**self._variables, variable: check_key(key)})
+        self._write({**self._variables, variable: check_key(key)}, self._refused - {provider})
 
     def remove(self, provider: str) -> None:
         """Forget a kept key. Raises NotFound where there is none."""
@@ -56,16 +71,19 @@ class ModelKeys:
             raise NotFound(
                 f"No key of {provider!r} is kept here. One that comes from {variable} goes with that variable."
             )
-        self._write({name: key for name, key in self._variables.items() if name != variable})
+        others = {name: key for name, key in self._variables.items() if name != variable}
+        self._write(others, self._refused - {provider})
 
-    def _write(self, variables: dict[str, str]) -> None:
+    def _write(self, variables: dict[str, str], refused: set[str]) -> None:
         names = {variable: provider for provider, variable in VARIABLES.items()}
         kept = {names[variable]: key for variable, key in variables.items()}
+        kept |= {provider + REFUSED: "yes" for provider in refused}
         write_private(self._path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
         # In place and the new ones first: another thread may be looking for a key just now.
         self._variables.update(variables)
         for gone in self._variables.keys() - variables.keys():
             del self._variables[gone]
+        self._refused = refused
 
 
 def check_key(key: str) -> str:
@@ -95,7 +113,7 @@ def _read(path: Path) -> dict[str, str]:
             log.warning("%s could be read by others; it is closed now. Consider new keys.", path)
             path.chmod(0o600)
         kept = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
-        return {provider: check_key(key) for provider, key in kept.items() if provider in VARIABLES}
+        return {name: check_key(word) if name in VARIABLES else word for name, word in kept.items()}
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, InvalidInput):

@@ -19,17 +19,23 @@ GRACE_SECONDS = 0.02
 
 @dataclass(slots=True)
 class Lookout:
-    """Asks `look`, which takes the seconds it may last; `unseen` is answered before anything was found."""
+    """Asks `look`, which takes the seconds it may last; `unseen` is answered before anything was found.
+
+    Models that were found within `fresh` seconds are answered without another look.
+    """
 
     look: Callable[[float], Awaitable[Availability]]
     unseen: Callable[[], Availability]
     clock: Callable[[], float] = time.monotonic
+    fresh: float = 0.0
     _found: Availability | None = field(default=None, init=False)
     _found_at: float = field(default=0.0, init=False)
     _looking: asyncio.Task[Availability] | None = field(default=None, init=False)
 
     async def see(self, seconds: float) -> Availability:
         """What is there now, or what was lately; nobody waits longer than `seconds`."""
+        if self._found and self._found.models and self.clock() - self._found_at < self.fresh:
+            return self._found
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
         task, kept = self._looking, self._kept()

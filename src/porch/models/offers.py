@@ -33,6 +33,13 @@ class Offer:
     takes_key: bool
     key: KeySource | None
     models: list[tuple[str, ModelCard]]
+    refused: bool = False
+    elsewhere: bool = False
+
+    @property
+    def unlisted(self) -> bool:
+        """Whether it can be asked and nobody knows for which models: their names are for people to write."""
+        return self.ready and self.elsewhere and not self.models
 
 
 async def list_offers(models: Models, *, seconds: float = 0.3) -> list[Offer]:
@@ -60,9 +67,6 @@ async def measure(models: Models, name: str) -> int:
 
 
 def _offer(models: Models, found: Availability) -> Offer:
-    names = found.models
-    if found.ready and not names:
-        names = [f"{found.provider}:{name}" for name in known_models(found.provider)]
     return Offer(
         provider=found.provider,
         label=found.label,
@@ -70,8 +74,17 @@ def _offer(models: Models, found: Availability) -> Offer:
         note=found.note,
         takes_key=found.provider in VARIABLES,
         key=_key(models, found),
-        models=[(name, find_card(found.provider, name.partition(":")[2])) for name in names],
+        models=[(name, find_card(found.provider, name.partition(":")[2])) for name in choice(found)],
+        refused=found.refused,
+        elsewhere=found.elsewhere,
     )
+
+
+def choice(found: Availability) -> list[str]:
+    """Names to choose from: those it lists, else those that the table of models has of the provider itself."""
+    if found.models or not found.ready or found.elsewhere:
+        return found.models
+    return [f"{found.provider}:{name}" for name in known_models(found.provider)]
 
 
 def _key(models: Models, found: Availability) -> KeySource | None:

@@ -106,17 +106,29 @@ def offer_view(offer: Offer, *, telling: bool = False) -> dict[str, Any]:
     return {
         "provider": offer.provider,
         "label": offer.label,
-        "state": ("ready", "good") if offer.ready else ("not set up", "warn"),
+        "state": _state(offer),
         "later": offer.provider in LATER,
         "sentence": _sentence(offer),
         "caution": BUNDLED_LABEL.capitalize() + "." if offer.provider == "local" and offer.ready else "",
         "takes_key": offer.takes_key,
         "key": offer.key if telling or offer.key is None else replace(offer.key, ending=""),
         "variable": VARIABLES.get(offer.provider, ""),
-        "try_with": TRIED_FIRST.get(offer.provider, ""),
+        "try_with": _try_with(offer),
         "models": [_model_view(name, card) for name, card in offer.models[:SHOWN]],
         "more": max(0, len(offer.models) - SHOWN),
     }
+
+
+def _state(offer: Offer) -> tuple[str, str]:
+    if offer.refused:
+        return "refused", "danger"
+    return ("ready", "good") if offer.ready else ("not set up", "warn")
+
+
+def _try_with(offer: Offer) -> str:
+    if not offer.elsewhere:
+        return TRIED_FIRST.get(offer.provider, "")
+    return offer.models[0][0] if offer.models else f"{offer.provider}:"
 
 
 def _sentence(offer: Offer) -> str:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from porch.contract.definition import ModelSettings
-from porch.contract.errors import InvalidInput, ModelError, PorchError, Unavailable
+from porch.contract.errors import InvalidInput, ModelError, PorchError, SetupError, Unavailable
 from porch.contract.messages import TextPart
 from porch.egress import Egress
 from porch.models.addresses import ModelNotConfigured, ollama_url, read_key, read_url
 from porch.models.availability import (
     BUNDLED,
     LATER,
+    OPENAI_URL,
     Availability,
     look_at_bundled,
     look_at_later,
@@ -25,7 +26,8 @@ from porch.models.availability import (
     unseen_ollama,
 )
 from porch.models.catalogue import ModelCard, find_card
-from porch.models.keys import ModelKeys
+from porch.models.keys import VARIABLES, ModelKeys, log
+from porch.models.listing import look_at_list, other_server, unseen_list
 from porch.models.lookout import Lookout
 from porch.providers.assembly import Assembly
 from porch.providers.chat_completions import ChatCompletions, Quirks
@@ -33,7 +35,8 @@ from porch.providers.endpoint import Endpoint, fixed
 from porch.providers.request import ModelMessage, ModelRequest, Provider, StepOutcome
 from porch.providers.scripted import Scripted
 
-OPENAI_URL = "https://api.openai.com/v1"
+# A list of models changes seldom, and who gives it is asked over the network.
+LIST_FRESH_SECONDS = 30.0
 
 
 class LocalEndpoint(Protocol):
@@ -102,6 +105,9 @@ class Models:
             lambda seconds: look_at_ollama(egress, self._environ, seconds),
             lambda: unseen_ollama(self._environ),
         )
+        self._list_lookout = self._new_list_lookout()
+        # Of keys that were tested and refused: which, by provider.
+        self._refused: dict[str, str] = {}
         self._makers: dict[str, Callable[[str], Provider]] = {
             "openai": self._openai,
             "ollama": self._ollama,
@@ -138,15 +144,40 @@ class Models:
     async def available(self, *, seconds: float = 0.3) -> list[Availability]:
         """Every provider with what was found for it.
 
-        Waits for Ollama no longer than `seconds`; what was found within the last minute is told at once, with its age.
+        Waits for Ollama, and for a server that stands in OpenAI's place, no longer than `seconds`; what was found
+        within the last minute is told at once, with its age.
         """
+        openai, ollama = await asyncio.gather(self._see_openai(seconds), self._ollama_lookout.see(seconds))
         return [
             look_at_bundled(self._local.state if self._local is not None else "off"),
-            look_at_openai(self._environ, kept=self.key_ending("openai") is not None),
-            await self._ollama_lookout.see(seconds),
+            openai,
+            ollama,
             *(look_at_later(self._given, name) for name in LATER),
             look_at_scripted(),
         ]
+
+    async def _see_openai(self, seconds: float) -> Availability:
+        plain = self._look_at_openai()
+        listed = plain.ready and other_server(self._environ) is not None
+        return await self._list_lookout.see(seconds) if listed else plain
+
+    def _look_at_openai(self) -> Availability:
+        kept, refused = self.key_ending("openai") is not None, self.is_refused("openai")
+        return look_at_openai(self._environ, kept=kept, refused=refused)
+
+    def _new_list_lookout(self) -> Lookout:
+        return Lookout(
+            lambda _: look_at_list(self._egress, self._environ, self._look_at_openai()),
+            lambda: unseen_list(self._look_at_openai()),
+            fresh=LIST_FRESH_SECONDS,
+        )
+
+    def is_refused(self, provider: str) -> bool:
+        """Whether the provider refused the key that it has here, when that was last tested."""
+        if self._keys and self._keys.is_refused(provider):
+            return True
+        key = self._environ.get(VARIABLES.get(provider, ""))
+        return key is not None and key == self._refused.get(provider)
 
     def key_ending(self, provider: str) -> str | None:
         """The last characters of the key that Porch itself keeps for a provider, None where it keeps none."""
@@ -163,8 +194,37 @@ class Models:
         await self._change(provider, lambda: keys.remove(provider))
 
     async def probe(self, name: str) -> Probe:
-        """Ask a model for a word and wait for its first event. Raises as `resolve` does, and ModelError."""
+        """Ask a model for a word and wait for its first event. Raises as `resolve` does, and ModelError.
+
+        Whether the provider took the key is remembered until that is tested again or another comes in its place.
+        """
         resolved = self.resolve(name)
+        provider = name.partition(":")[0]
+        key = self._environ.get(VARIABLES.get(provider, ""))
+        try:
+            found = await self._ask(resolved)
+        except ModelError as error:
+            if error.kind == "auth":
+                await self._note_test(provider, key, refused=True)
+            raise
+        await self._note_test(provider, key, refused=False)
+        return found
+
+    async def _note_test(self, provider: str, key: str | None, *, refused: bool) -> None:
+        if key is None:
+            return
+        self._refused.pop(provider, None)
+        if refused:
+            self._refused[provider] = key
+        if keys := self._keys:
+            async with self._changing:
+                try:
+                    await asyncio.to_thread(keys.note_test, provider, key, refused=refused)
+                except SetupError as error:
+                    # This process knows it all the same.
+                    log.warning("What came of the test is not kept: %s", error.message)
+
+    async def _ask(self, resolved: ResolvedModel) -> Probe:
         request = ModelRequest(
             model=resolved.model,
             instructions="",
@@ -189,6 +249,8 @@ class Models:
             await asyncio.to_thread(change)
         # The next call finds the key; calls that are under way keep the provider they have.
         self._providers.pop(provider, None)
+        self._refused.pop(provider, None)
+        self._list_lookout = self._new_list_lookout()
 
     def _unknown(self, name: str, provider: str, model: str) -> InvalidInput:
         if provider in LATER and model:

@@ -25,6 +25,7 @@ async def first_run(request: Request) -> dict[str, Any]:
         "models": [(default, _label(default)), *_others(offers, default)],
         "default": default,
         "toolless": calls_no_tools(default),
+        "unlisted": any(offer.unlisted for offer in offers),
         "missing": _missing(offers, default),
         "could_have_key": any(offer.takes_key and not offer.ready for offer in offers),
     }
