@@ -1,5 +1,6 @@
 """The page around a chat: its address, heading, title and history go with the conversation."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from tests.browser.house import House
 from tests.browser.test_chat import Chat, chat
 
 if TYPE_CHECKING:
-    from playwright.async_api import BrowserContext, Locator, Page
+    from playwright.async_api import BrowserContext, Locator, Page, Route
 
 pytest.importorskip("playwright", reason="the browser group is not installed")
 from playwright.async_api import expect
@@ -227,3 +228,19 @@ async def test_a_first_message_that_the_server_refuses_leaves_nothing_in_the_lis
     await chat.finished()
     assert await conversations(chat.house, chat.agent) == [made]
     await expect(heading(chat.page)).to_contain_text("Is anybody home?")
+
+
+async def test_a_title_given_before_the_page_has_looked_again_appears_too(chat: Chat) -> None:
+    gate = asyncio.Event()
+
+    async def hold(route: "Route") -> None:
+        await gate.wait()
+        await route.continue_()
+
+    await chat.page.route("**/api/v1/conversations/*", hold)
+    await chat.say("[[say Yes.]] Is anybody home?")
+    await expect(heading(chat.page)).to_contain_text("Is anybody home?")
+    path = f"/api/v1/conversations/{await chat.conversation()}"
+    await chat.house.api("PATCH", path, {"title": "Neighbours"})
+    gate.set()
+    await expect(heading(chat.page)).to_have_text("Neighbours")

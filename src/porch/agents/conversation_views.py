@@ -45,7 +45,7 @@ def conversation_view(principal: Principal, conversation: Conversation) -> View:
         "actions": f"/conversations/{name}",
         "export": f"/api/v1/conversations/{name}/export",
         "title": in_short(conversation.title, MAX_TITLE) or UNTITLED,
-        "titled": bool(conversation.title),
+        "given_title": conversation.title,
         "agent": f"@{principal.workspace_handle}/{conversation.agent_handle}",
         "draft": conversation.draft,
         "busy": conversation.active_run is not None,

@@ -16,9 +16,12 @@ export class ChatPage {
 
   /** Make the heading this conversation's. `title` is what it is called now, where that is known. */
   async follow(id, title) {
-    if (!id || this.fetching) return;
+    if (!id) return;
+    if (this.fetching) {
+      this.missed = title ?? this.missed;
+      return;
+    }
     const own = document.querySelector(HEAD)?.dataset.conversation === id;
-    if (own && title !== undefined) this.title ??= title;
     // A message names what has no name yet; nobody has said how.
     if (own && (title === undefined ? this.title !== "" : this.title === title)) return;
     this.fetching = true;
@@ -29,6 +32,9 @@ export class ChatPage {
     } finally {
       this.fetching = false;
     }
+    const { missed } = this;
+    this.missed = undefined;
+    if (missed !== undefined) await this.follow(id, missed);
   }
 
   #show(page, own) {
@@ -65,9 +71,10 @@ function retitle(head) {
   });
 }
 
-/** "" where the heading stands for a conversation without a title, null where it has one: the page shows it made legible. */
+/** The title that the heading shows, as it was given: "" for none, null where there is no heading. */
 function shownTitle(page) {
-  return page.querySelector(`${HEAD} [data-title="none"]`) ? "" : null;
+  const given = page.querySelector(`${HEAD} [data-title]`)?.dataset.title;
+  return given === undefined ? null : decodeURIComponent(given);
 }
 
 async function fetchPage(path) {
