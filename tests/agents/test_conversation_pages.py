@@ -382,7 +382,6 @@ async def test_an_excerpt_ends_with_a_word_and_shows_no_signs_of_markdown(
         ("```python\n2**8 + a*b - snake_case\n```", "snake", "2**8 + a*b - snake_case"),
         ("2 * 3 * 4 # five", "five", "2 * 3 * 4 # five"),
         ("**kept** as it was searched", "**kept", "**kept** as it was searched"),
-        ("x" * 240, "x", "x" * 240 + "…"),
         ("", "x", ""),
     ],
 )
@@ -392,7 +391,7 @@ def test_an_excerpt_is_words(text: str, search: str, shown: str) -> None:
 
 def test_an_excerpt_of_nothing_but_marks_is_read_at_once() -> None:
     for mark in "*_`~[>#-! ":
-        assert len(excerpt(mark * 240, "x")) <= 242
+        assert len(excerpt(mark * 240, "x")) <= 240
 
 
 def test_marks_stand_where_the_words_do() -> None:

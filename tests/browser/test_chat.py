@@ -331,13 +331,20 @@ async def wire(house: House) -> AsyncGenerator[tuple[Wire, House]]:
     server.close()
 
 
-async def test_a_lost_network_in_mid_answer_is_told_and_made_up_for(
+async def chat_over(
     wire: tuple[Wire, House], house: House, visit: Visit
-) -> None:
+) -> "tuple[Wire, Chat, BrowserContext]":
+    """A chat that reaches the house by the wire alone, signed in."""
     line, far = wire
     context = await visit(far, signed_in=False)
     await sign_in(context, house)
-    chat = await Chat(await context.new_page(), far, await house.agent()).open()
+    return line, await Chat(await context.new_page(), far, await house.agent()).open(), context
+
+
+async def test_a_lost_network_in_mid_answer_is_told_and_made_up_for(
+    wire: tuple[Wire, House], house: House, visit: Visit
+) -> None:
+    line, chat, _ = await chat_over(wire, house, visit)
     await chat.say(SLOW)
     await expect(chat.answers.last).to_contain_text("The porch")
     line.cut()
@@ -374,6 +381,8 @@ async def test_a_message_sent_without_network_comes_back_and_counts_once(
     await context.set_offline(True)
     await chat.say("[[say Second.]]")
     await expect(chat.questions).to_have_count(2)
+    await expect(chat.page.get_by_text("Trying again to send your message")).to_be_visible()
+    await expect(chat.page.get_by_text("goes on without it")).to_have_count(0)
     await context.set_offline(False)
     await expect(chat.answers.last).to_contain_text("Second.")
     await chat.finished()
@@ -407,10 +416,14 @@ async def test_a_conversation_deleted_elsewhere_says_so_and_can_be_brought_back(
     await chat.page.evaluate("window.dispatchEvent(new Event('focus'))")
     await expect(chat.page.get_by_text("This conversation is no longer there.")).to_be_visible()
     await expect(chat.answers.last).to_contain_text("First.")
-    await expect(chat.box).to_be_disabled()
-    await chat.page.get_by_role("button", name="Bring it back").click()
-    await expect(chat.box).to_be_enabled()
     await chat.say("[[say Second.]]")
+    await expect(
+        chat.page.get_by_text("Bring it back or start a new one; your text goes along.")
+    ).to_be_visible()
+    await chat.page.get_by_role("button", name="Bring it back").click()
+    await expect(chat.page.get_by_text("This conversation is")).to_have_count(0)
+    await expect(chat.box).to_have_value("[[say Second.]]")
+    await chat.box.press("Enter")
     await expect(chat.answers.last).to_contain_text("Second.")
 
 

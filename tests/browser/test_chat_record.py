@@ -1,14 +1,10 @@
 """What a chat that was gone over again keeps telling: how its answers ended, and what they took."""
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.test_chat import ENDLESS, Chat, Reload, chat
-
-if TYPE_CHECKING:
-    from playwright.async_api import BrowserContext
 
 pytest.importorskip("playwright", reason="the browser group is not installed")
 from playwright.async_api import expect
@@ -150,19 +146,6 @@ async def test_the_box_is_one_line_high_before_and_after_a_message_and_asks_the_
     await reload(page)
     await expect(other.box).to_have_attribute("placeholder", f"Message {title}")
     assert await other.box.evaluate("box => box.offsetHeight") == before
-
-
-async def test_a_message_that_was_not_sent_is_not_told_as_an_answer_that_goes_on(
-    chat: Chat, context: "BrowserContext"
-) -> None:
-    await chat.say("[[say First.]]")
-    await chat.finished()
-    await context.set_offline(True)
-    await chat.say("[[say Second.]]")
-    await expect(chat.page.get_by_text("Trying again to send your message")).to_be_visible()
-    await expect(chat.page.get_by_text("goes on without it")).to_have_count(0)
-    await context.set_offline(False)
-    await expect(chat.answers.last).to_contain_text("Second.")
 
 
 async def test_a_conversation_that_has_not_begun_holds_no_empty_list(chat: Chat) -> None:

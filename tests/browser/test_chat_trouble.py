@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import Visit, sign_in
 from tests.browser.house import House
-from tests.browser.test_chat import ENDLESS, SLOW, Chat, Wire, chat, wire
+from tests.browser.test_chat import ENDLESS, SLOW, Chat, Wire, chat, chat_over, wire
 
 if TYPE_CHECKING:
     from playwright.async_api import BrowserContext, Page, Route
@@ -73,10 +73,7 @@ async def test_editing_switching_and_answering_again_need_no_mouse_and_keep_the_
 async def test_a_session_that_ends_in_mid_answer_leaves_what_came_and_goes_on_after_signing_in(
     wire: tuple[Wire, House], house: House, visit: Visit
 ) -> None:
-    line, far = wire
-    context = await visit(far, signed_in=False)
-    await sign_in(context, house)
-    chat = await Chat(await context.new_page(), far, await house.agent()).open()
+    line, chat, context = await chat_over(wire, house, visit)
     await chat.say("[[tokens 400 itl=20ms]]")
     await expect(chat.answers.last).to_contain_text("The porch is where")
     await context.clear_cookies()
@@ -107,10 +104,7 @@ async def test_a_session_that_ends_in_mid_answer_leaves_what_came_and_goes_on_af
 async def test_an_answer_that_ended_while_one_was_signed_out_is_whole_after_signing_in(
     wire: tuple[Wire, House], house: House, visit: Visit
 ) -> None:
-    line, far = wire
-    context = await visit(far, signed_in=False)
-    await sign_in(context, house)
-    chat = await Chat(await context.new_page(), far, await house.agent()).open()
+    line, chat, context = await chat_over(wire, house, visit)
     await chat.page.set_viewport_size({"width": 390, "height": 500})
     await chat.say(SLOW)
     await expect(chat.answers.last).to_contain_text("nobody has to be let in")

@@ -204,12 +204,19 @@ async def test_what_the_outer_layers_refuse_is_a_page_for_people_too(client: Cli
     assert (await client.get("/shown", headers={"host": "evil.example"})).code == "misdirected_request"
 
 
-async def test_where_no_page_can_be_made_a_problem_still_tells(caplog: pytest.LogCaptureFixture) -> None:
+def a_failing_app() -> FastAPI:
+    """One that cannot make a page: it finds no sheet."""
+
     def fail(path: str) -> str:
         raise KeyError(path)
 
     app = an_app()
     app.state.static = fail
+    return app
+
+
+async def test_where_no_page_can_be_made_a_problem_still_tells(caplog: pytest.LogCaptureFixture) -> None:
+    app = a_failing_app()
     with caplog.at_level(logging.ERROR):
         answer = await Client(app).get("/shown", headers=BROWSER)
     assert (answer.status, answer.code) == (500, "internal")
@@ -217,11 +224,7 @@ async def test_where_no_page_can_be_made_a_problem_still_tells(caplog: pytest.Lo
 
 
 async def test_no_log_line_holds_the_secret_in_a_link(caplog: pytest.LogCaptureFixture) -> None:
-    def fail(path: str) -> str:
-        raise KeyError(path)
-
-    app = an_app()
-    app.state.static = fail
+    app = a_failing_app()
     with caplog.at_level(logging.DEBUG):
         answer = await Client(app).get("/opened/s3cr3t", headers=BROWSER)
     assert answer.status == 500

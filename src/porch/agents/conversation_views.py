@@ -23,10 +23,8 @@ from porch.contract.principal import Principal
 View = dict[str, Any]
 UNTITLED = "A conversation without a title"
 MAX_TITLE, MAX_TOOL = 120, 2000
-MAX_EXCERPT, BEFORE_HIT = 240, 60
+MAX_EXCERPT = 240
 _SIGNS = re.compile(r"[*_`~\[\]<>#!-]")
-_FIRST_WORD = re.compile(r"^\S{0,30}\s+")
-_LAST_WORD = re.compile(r"\s+\S{0,30}$")
 _FENCES = re.compile(r"(?m)^…? {0,3}(?:`{3,}|~{3,})\w*[ \t]*$")
 _LINE_SIGNS = re.compile(r"(?m)^(?:[ \t]*(?:#{1,6} |>|[-*+] ))+[ \t]*")
 _LINK = re.compile(r"!?\[([^\[\]\n]*)\]\([^()\s]*\)")
@@ -55,19 +53,13 @@ def conversation_view(principal: Principal, conversation: Conversation) -> View:
 
 def hit_view(principal: Principal, hit: Hit, search: str) -> View:
     """A conversation in the list, with the text around what was searched as [(piece, whether it was searched)]."""
-    snippet = marked(in_short(excerpt(hit.snippet, search), MAX_EXCERPT + 2), search) if hit.snippet else []
+    snippet = marked(in_short(excerpt(hit.snippet, search), MAX_EXCERPT), search) if hit.snippet else []
     return {**conversation_view(principal, hit.conversation), "snippet": snippet}
 
 
 def excerpt(snippet: str, search: str) -> str:
-    """What was found as whole words, without Markdown's signs, and with "…" where the message goes on."""
+    """What was found, without Markdown's signs unless those were searched."""
     text = snippet
-    words = search.lower().split()[:1] + re.findall(r"\w+", search.lower())[:1]
-    # As the database cuts: so much before the word, and so much in all.
-    if any(text.lower().find(word) == BEFORE_HIT for word in words):
-        text = "…" + _FIRST_WORD.sub("", text, count=1)
-    if len(snippet) >= MAX_EXCERPT:
-        text = _LAST_WORD.sub("", text, count=1) + "…"
     if not _SIGNS.search(search):
         text = _LINK.sub(r"\1", _LINE_SIGNS.sub("", _FENCES.sub("", text)))
         text = _EMPHASIS.sub("", text)

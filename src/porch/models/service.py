@@ -1,6 +1,7 @@
 """From a model's name to the provider that answers for it."""
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ from porch.models.availability import (
     unseen_ollama,
 )
 from porch.models.catalogue import ModelCard, find_card
-from porch.models.keys import VARIABLES, ModelKeys, log
+from porch.models.keys import VARIABLES, ModelKeys
 from porch.models.listing import look_at_list, other_server, unseen_list
 from porch.models.lookout import Lookout
 from porch.providers.assembly import Assembly
@@ -34,6 +35,8 @@ from porch.providers.chat_completions import ChatCompletions, Quirks
 from porch.providers.endpoint import Endpoint, fixed
 from porch.providers.request import ModelMessage, ModelRequest, Provider, StepOutcome
 from porch.providers.scripted import Scripted
+
+log = logging.getLogger(__name__)
 
 # A list of models changes seldom, and who gives it is asked over the network.
 LIST_FRESH_SECONDS = 30.0

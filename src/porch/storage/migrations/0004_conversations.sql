@@ -231,12 +231,18 @@ BEGIN
 
   RETURN QUERY
     SELECT f.id, f.message,
-           substr(r.words, greatest(1, coalesce(nullif(strpos(lower(r.words), terms[1]), 0),
-             nullif(strpos(lower(r.words), split_part(porch.search_words(p_text), ' ', 1)), 0), 1) - 60), 240)
+           CASE WHEN r.place > 1 THEN '…' || regexp_replace(c.cut, '^\S{0,30}\s+', '') ELSE c.cut END || c.more
     FROM unnest(found_in, hits) WITH ORDINALITY AS f (id, message, n)
     LEFT JOIN LATERAL (
-      SELECT porch.message_text(m.parts) AS words FROM porch.messages m
+      SELECT t.words, greatest(1, coalesce(nullif(strpos(lower(t.words), terms[1]), 0),
+        nullif(strpos(lower(t.words), split_part(porch.search_words(p_text), ' ', 1)), 0), 1) - 60) AS place
+      FROM porch.messages m CROSS JOIN LATERAL (SELECT porch.message_text(m.parts) AS words) t
       WHERE m.workspace_id = workspace AND m.id = f.message) r ON true
+    -- Whole words of it, and a sign where it goes on.
+    CROSS JOIN LATERAL (
+      SELECT CASE WHEN length(r.words) < r.place + 238 THEN '' ELSE '…' END AS more,
+             CASE WHEN length(r.words) < r.place + 238 THEN substr(r.words, r.place, 238)
+                  ELSE regexp_replace(substr(r.words, r.place, 238), '\s+\S{0,30}$', '') END AS cut) c
     ORDER BY f.n;
 END $$;
 

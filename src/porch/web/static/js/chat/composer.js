@@ -4,6 +4,7 @@ import { grow, onSend } from "./controls.js";
 import { icon, make, say } from "./dom.js";
 
 const HINT = "Enter sends, Shift+Enter begins a new line";
+const STILL_WRITTEN = "The answer is still being written. Wait for its end, or stop it with Escape; your text stays here.";
 
 export class Composer {
   /** `onSend(text)` answers whether the text was taken; `onStop()` stops the answer. */
@@ -62,8 +63,10 @@ export class Composer {
     this.#typed();
   }
 
-  set off(off) {
-    this.box.disabled = off;
+  /** Why nothing can be sent just now, null where it can. The box stays one to type in: no keystroke is lost. */
+  set closed(sentence) {
+    this.closedBy = sentence;
+    say(this.refusal, "");
     this.#typed();
   }
 
@@ -83,19 +86,20 @@ export class Composer {
 
   #typed() {
     const empty = !this.box.value.trim();
-    this.sendButton.setAttribute("aria-disabled", String(empty || this.isAnswering || this.box.disabled));
+    this.sendButton.setAttribute("aria-disabled", String(Boolean(empty || this.isAnswering || this.closedBy)));
     this.draft?.write(this.box.value);
     if (empty) say(this.refusal, "");
   }
 
   #send() {
     const text = this.box.value;
-    if (!text.trim() || this.box.disabled) return;
-    if (this.isAnswering) {
-      this.refuse("The answer is still being written. Wait for its end, or stop it with Escape; your text stays here.");
-      return;
-    }
-    if (!this.take(text)) return;
+    if (!text.trim()) return;
+    const why = this.closedBy ?? (this.isAnswering ? STILL_WRITTEN : null);
+    if (why) this.refuse(why);
+    else if (this.take(text)) this.#emptied();
+  }
+
+  #emptied() {
     this.box.value = "";
     this.#typed();
     this.fit();

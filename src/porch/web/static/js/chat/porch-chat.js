@@ -28,6 +28,7 @@ import { Transcript } from "./transcript.js";
 
 const STYLES = new URL("../../css/chat.css", import.meta.url).href;
 const LOOK_AGAIN_MS = 20_000;
+const GONE = "This conversation is gone. Bring it back or start a new one; your text goes along.";
 const BROKEN_OFF = new Set(["length", "limit", "content_filter"]);
 
 export class PorchChat extends HTMLElement {
@@ -196,7 +197,7 @@ export class PorchChat extends HTMLElement {
     // That others were first is true until their answer has ended, however often one looks.
     if (why === "found" && this.status.kind === "busy") return;
     this.status.clear();
-    if (this.composer) this.composer.off = false;
+    if (this.composer) this.composer.closed = null;
   }
 
   #changed() {
@@ -247,7 +248,7 @@ export class PorchChat extends HTMLElement {
     const kind = this.status.fault(error, { resend: Boolean(text) });
     if (text) this.composer.put(text);
     this.#draftOf(null).hold(null);
-    this.composer.off = kind === "gone";
+    this.composer.closed = kind === "gone" ? GONE : null;
     if (kind === "busy") this.talk.refresh();
     this.page?.follow(this.talk.conversation);
   }
