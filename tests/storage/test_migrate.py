@@ -10,7 +10,13 @@ from porch.storage.migrate import Migration, migrate, pending, read_migrations
 from tests.conftest import FreshUrls
 
 # Data folders hold these already. What is to change of them changes in a file of its own.
-RELEASED = {"foundation": "ccd170e9a61da22d", "functions": "35caa16b54b2f307"}
+RELEASED = {
+    "foundation": "ccd170e9a61da22d",
+    "functions": "35caa16b54b2f307",
+    "sessions": "8a21a4336854b138",
+    "conversations": "9da8ac9093d1654e",
+    "journal": "b13a727cb40dc9fc",
+}
 
 ONE = Migration(1, "one", "CREATE TABLE porch.one (n int); INSERT INTO porch.one VALUES (1);")
 TWO = Migration(2, "two", "ALTER TABLE porch.one ADD COLUMN m int;")
