@@ -254,17 +254,19 @@ async def test_two_tabs_share_one_stream_and_the_second_takes_over_when_the_firs
         await page.goto(f"{house.url}/test/page.html")
     given = {"token": house.token, "conversation": conversation}
     await call(two, FILE, "share", given)
-    await call(one, FILE, "share", {**given, "input": "[[tokens 400 itl=10ms]]"})
+    await call(one, FILE, "share", {**given, "input": "[[tokens 60 itl=1ms]] [[stall]]"})
     await two.wait_for_function("window.heard.length === 1")
     run = await two.evaluate("window.heard[0]")
     await call(two, FILE, "share", {**given, "run": run})
     await two.wait_for_function("window.told().seqs.length > 50")
     assert streams == ["POST"]
-    await one.close()
+    async with two.expect_request("**/events"):
+        await one.close()
+    await house.api("POST", f"/api/v1/runs/{run}/cancel")
     await two.wait_for_function("window.done", timeout=20_000)
     told = await two.evaluate("window.told()")
     assert streams == ["POST", "GET"]
-    assert told["status"] == "finished"
+    assert told["status"] == "cancelled"
     assert told["seqs"] == list(range(1, len(told["seqs"]) + 1))
     answer = (await house.api("GET", f"/api/v1/conversations/{conversation}/messages"))["items"][1]
     assert answer["parts"] == [{"type": "text", "text": told["text"]}]
@@ -278,16 +280,20 @@ async def test_a_third_tab_that_comes_late_hears_everything_from_the_start(
     for page in (one, two):
         await page.goto(f"{house.url}/test/page.html")
     given = {"token": house.token, "conversation": conversation}
-    await call(one, FILE, "share", {**given, "input": "[[tokens 200 itl=10ms]]"})
-    await one.wait_for_function("window.told().seqs.length > 40")
+    # It goes on until it is cancelled, however long the second page takes.
+    await call(one, FILE, "share", {**given, "input": "[[tokens 60 itl=1ms]] [[stall]]"})
+    await one.wait_for_function("window.told().seqs.length > 60")
     asked: list[str] = []
     two.on("request", lambda request: asked.append(request.url))
-    await call(two, FILE, "share", {**given, "run": (await one.evaluate("window.told()"))["run"]})
+    run = (await one.evaluate("window.told()"))["run"]
+    await call(two, FILE, "share", {**given, "run": run})
+    await two.wait_for_function("window.told().seqs.length > 60")
+    assert [url for url in asked if "/events" in url] == []
+    await house.api("POST", f"/api/v1/runs/{run}/cancel")
     for page in (one, two):
         await page.wait_for_function("window.done")
     first, second = [(await page.evaluate("window.told()"))["json"] for page in (one, two)]
     assert first == second
-    assert [url for url in asked if "/events" in url] == []
 
 
 async def test_tabs_tell_each_other_what_changed(stranger: BrowserContext, house: House) -> None:
