@@ -6,12 +6,21 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from porch.contract.errors import InvalidInput
-from porch.contract.events import TYPES, Event, StreamChunk, decode_event
-from porch.contract.frames import Cursor, encode_frame, frame_data, resync_frame, split_frames, timestamp
+from porch.contract.events import TYPES, Event, Notice, StreamChunk, decode_event
+from porch.contract.frames import (
+    MAX_SEQ,
+    Cursor,
+    Framer,
+    encode_frame,
+    frame_data,
+    resync_frame,
+    split_frames,
+    timestamp,
+)
 from porch.contract.ids import new_id
 from porch.contract.sse import SseDecoder
 from tests.contract.strategies import CLASSES, events
@@ -68,6 +77,38 @@ def test_what_is_no_event_raises(text: str) -> None:
         decode_event(text)
 
 
+def test_a_framer_says_what_single_frames_say_whatever_comes_between() -> None:
+    one, other = Framer(b"run_1", 1), Framer(b"run_2", 7)
+    for seq in range(1, 12):
+        event = StreamChunk(step="s1", part="p1", delta="a") if seq % 2 else Notice(code="x", text="y")
+        now = NOW + seq * 300_000
+        assert one.frame(event, seq, now) == encode_frame(event, b"run_1", 1, seq, now)
+        assert other.frame(event, seq + 90, now) == encode_frame(event, b"run_2", 7, seq + 90, now)
+        assert timestamp(now) in one.frame(event, seq, now)
+        row = one.frames([event, event], seq, now)
+        assert row == one.frame(event, seq, now) + one.frame(event, seq + 1, now)
+    assert one.frames([], 1, NOW) == b""
+
+
+CHUNKS = st.builds(
+    StreamChunk,
+    step=st.sampled_from([None, "s1", "s2"]),
+    part=st.sampled_from(["p1", "p2", ""]),
+    delta=st.text(max_size=4),
+    ext=st.sampled_from([None, None, {}, {"a": 1}]),
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(CHUNKS | events, max_size=6))
+def test_chunks_in_a_row_are_framed_as_each_would_be_alone(many: list[Any]) -> None:
+    framer = Framer(b"run_1", 3)
+    for seq, event in enumerate(many, 1):
+        alone = encode_frame(event, b"run_1", 3, seq, NOW)
+        assert framer.frame(event, seq, NOW) == alone
+        assert frame_data(alone).endswith(b"," + msgspec.json.encode(event)[1:])
+
+
 @given(st.integers(0, 4_102_444_800_000))
 def test_a_timestamp_is_utc_with_milliseconds(milliseconds: int) -> None:
     text = timestamp(milliseconds * 1_000_000 + 999_999).decode()
@@ -83,8 +124,9 @@ def test_a_cursor_reads_what_it_writes(epoch: int, seq: int) -> None:
 
 @given(st.text(max_size=30) | st.text("0123456789- +_", max_size=12))
 def test_any_text_is_a_cursor_or_refused_with_an_example(text: str) -> None:
-    if re.fullmatch(r"\d+-\d+", text.strip(), re.ASCII):
-        assert Cursor.parse(text) == tuple(map(int, text.split("-")))
+    digits = re.fullmatch(r"(\d+)-(\d+)", text.strip(), re.ASCII)
+    if digits and max(map(int, digits.groups())) < MAX_SEQ:
+        assert Cursor.parse(text) == tuple(map(int, digits.groups()))
     else:
         with pytest.raises(InvalidInput, match="such as 1-57"):
             Cursor.parse(text)

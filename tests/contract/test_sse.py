@@ -62,7 +62,7 @@ def test_the_same_events_for_single_bytes(line_end: bytes) -> None:
 
 # Bytes that matter to the decoder, in every order: what nobody thought of.
 alphabet = st.sampled_from(
-    [b"\n", b"\r", b"\r\n", b"\n\n", b":", b" ", b"data", b"data: ", b"a", b"event: x", b"id: 1"]
+    [b"\n", b"\r", b"\r\n", b"\n\n", b":", b": c\n\n", b" ", b"data", b"data: ", b"a", b"event: x", b"id: 1"]
 )
 anything = st.lists(alphabet, max_size=24).map(b"".join)
 
@@ -102,3 +102,93 @@ def test_the_short_way_for_tokens_says_what_the_long_one_does(data: bytes, begun
     assert (found is None) == (not begun)
     assert long.feed(chunk) == [ServerSentEvent("message", data)]
     assert found in (None, data)
+
+
+PLAIN = st.binary(max_size=12).filter(lambda data: not {10, 13} & set(data))
+
+
+@given(PLAIN, PLAIN, st.sampled_from([b"", b"\n", b"\n\n", b"\r\n\r\n", b"\n\ndata: x\n\n"]))
+def test_the_short_way_takes_a_name_only_with_the_ending_that_was_asked_for(
+    name: bytes, data: bytes, end: bytes
+) -> None:
+    short, long = SseDecoder(), SseDecoder()
+    short.feed(b": begun\n\n")
+    chunk = b"event: " + name + b"\ndata: " + data + end
+    found = short.single(chunk, b"delta")
+    assert short.single(chunk) is None
+    assert (found is not None) == (end == b"\n\n" and (b"event: " + name).endswith(b"delta"))
+    if found is not None:
+        assert [event.data for event in long.feed(chunk)] == [found]
+
+
+def test_the_short_way_takes_nothing_while_an_event_is_half_here() -> None:
+    decoder = SseDecoder()
+    assert decoder.feed(b"data: a\n\ndata: ") == [ServerSentEvent("message", b"a")]
+    assert decoder.single(b"data: b\n\n") is None
+    assert decoder.feed(b"data: b\n\n") == [ServerSentEvent("message", b"data: b")]
+
+
+def test_the_short_way_takes_nothing_over_the_cap() -> None:
+    decoder = SseDecoder(max_bytes=10)
+    decoder.feed(b":\n\n")
+    assert decoder.single(b"data: abcdefgh\n\n") is None
+    assert decoder.single(b"data: ab\n\n") == b"ab"
+
+
+@pytest.mark.parametrize("name", [b"x", b" x ", b"a:b", b"", b"\xff"])
+@pytest.mark.parametrize("data", [b"{}", b" {}", b""])
+def test_a_name_and_its_data_in_two_lines_say_what_they_do_line_by_line(name: bytes, data: bytes) -> None:
+    two = b"event: " + name + b"\ndata: " + data
+    assert read(two + b"\n\n") == read(b":\n" + two + b"\n\n")
+
+
+def test_a_field_named_error_is_an_event_of_that_name() -> None:
+    assert read(b'error: {"code":500}\n\ndata: x\n\n').events == [
+        ServerSentEvent("error", b'{"code":500}'),
+        ServerSentEvent("message", b"x"),
+    ]
+
+
+COMMENTS = st.lists(
+    st.sampled_from(
+        [b": x", b":", b"\n: x", b": a\n: b", b"", b"data: 1", b": c\ndata: 2", b"data: 3\n: d\ndata: 4"]
+    ),
+    max_size=12,
+)
+
+
+@given(COMMENTS, st.lists(st.integers(0, 200), max_size=6))
+def test_comments_anywhere_change_nothing(blocks: list[bytes], cuts: list[int]) -> None:
+    silent = b"".join(block + b"\n\n" for block in blocks)
+    spoken = b"".join(
+        b"\n".join(line for line in block.split(b"\n") if line[:1] != b":") + b"\n\n" for block in blocks
+    )
+    assert read(silent, cuts) == read(spoken)
+
+
+def test_a_flood_of_comments_is_not_looked_at_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[bytes] = []
+    look = SseDecoder._parse_block  # pyright: ignore[reportPrivateUsage]  # what costs is how often it is asked
+
+    def count(decoder: SseDecoder, block: bytes, events: list[ServerSentEvent]) -> None:
+        looked.append(block)
+        look(decoder, block, events)
+
+    monkeypatch.setattr(SseDecoder, "_parse_block", count)
+    flood = b": x\n\n" * 1000
+    decoder = SseDecoder()
+    told = [ServerSentEvent("message", b"1")]
+    assert decoder.feed(flood) == []
+    assert decoder.feed(flood[:-3]) == []
+    assert decoder.feed(b"x\n\n" + flood + b"data: 1\n\n" + flood + b": ha") == told
+    assert decoder.feed(b"lf\n\n" + flood.replace(b"\n", b"\r\n") + b"data: 1\r\n\r\n") == told
+    assert decoder.feed(b"data: 1\n\n" + flood) == told
+    assert len(looked) <= 1
+
+
+def test_what_waits_for_its_end_is_counted() -> None:
+    decoder = SseDecoder()
+    decoder.feed(b"data: 1\n\ndata")
+    assert decoder.held == 4
+    decoder.feed(b": 2\n\n")
+    assert decoder.held == 0

@@ -24,7 +24,11 @@ Questions = Annotated[list[Question], Meta(extra_json_schema={"maxItems": MAX_QU
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """How the model is asked, and how far one run may go."""
+    """How the model is asked, and how far one run may go.
+
+    `tool_choice` is `auto`, `none`, `required`, or the name of the one tool that must be called; `response_schema`
+    is a JSON Schema that the answer's text must follow; `cache` asks providers that want hints to keep the prompt.
+    """
 
     temperature: float | None = None
     top_p: float | None = None
@@ -32,6 +36,11 @@ class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     stop: list[str] | None = None
     seed: int | None = None
     max_steps: int | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high"] | None = None
+    tool_choice: str | None = None
+    parallel_tool_calls: bool | None = None
+    response_schema: dict[str, Any] | None = None
+    cache: bool | None = None
 
 
 class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -97,6 +97,18 @@ class ConversationBusy(Conflict):
     code = "conversation_busy"
 
 
+class RateLimited(PorchError):
+    """Raised when the caller has done something too often; `retry_after` is in seconds."""
+
+    code = "rate_limited"
+    status = 429
+    category = "rate_limit"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 class Unavailable(PorchError):
     """Raised when something Porch needs does not answer just now; the same call may succeed later."""
 

@@ -4,6 +4,7 @@ A producer makes an event without its envelope; the journal stamps `v`, `run`, `
 the encoded bytes (see `frames`). A reader decodes the same classes with the envelope filled in.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -316,6 +317,22 @@ AnyEvent = (
     | Raw
 )
 
+ANSWERING: Final = frozenset(
+    {
+        PartStarted,
+        StreamChunk,
+        PartFinished,
+        ToolCallStarted,
+        ToolCallDelta,
+        ToolCallFinished,
+        ToolResultStarted,
+        ToolResultChunk,
+        ToolResultFinished,
+        ApprovalRequested,
+        SourceCited,
+        FileProduced,
+    }
+)
 TERMINAL: Final = (RunFinished, RunFailed, RunCancelled)
 TERMINAL_TYPES: Final = frozenset({"run.finished", "run.failed", "run.cancelled"})
 
@@ -342,3 +359,8 @@ def decode_event(data: bytes | str) -> AnyEvent | None:
         if _decode_tag(data).type in TYPES:
             raise
         return None
+
+
+def shows_answer(events: Iterable[AnyEvent]) -> bool:
+    """Whether a person sees part of an answer in these: no counts, notices, seals or raw ones."""
+    return any(type(event) in ANSWERING for event in events)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from porch.contract.events import ToolError
 
@@ -49,7 +49,35 @@ class ToolResultPart(
     error: ToolError | None = None
 
 
-Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart
+class ImagePart(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="image", tag_field="type"):
+    """A picture that somebody showed. `data` is base64 of the file, whose type was checked when it came in.
+
+    Where it is kept, `file` names its bytes in place of `data`; where it is shown, `url` tells where they are.
+    Sides are in pixels.
+    """
+
+    media_type: Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+    data: str = ""
+    name: str | None = None
+    width: int | None = None
+    height: int | None = None
+    size: int | None = field(name="bytes", default=None)
+    file: str | None = None
+    url: str | None = None
+
+
+class FilePart(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file", tag_field="type"):
+    """A document that somebody gave; `data`, `file` and `url` are as a picture's."""
+
+    media_type: str
+    data: str = ""
+    name: str | None = None
+    size: int | None = field(name="bytes", default=None)
+    file: str | None = None
+    url: str | None = None
+
+
+Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | ImagePart | FilePart
 
 
 class Message(Struct, frozen=True, kw_only=True):

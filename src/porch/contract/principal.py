@@ -30,7 +30,7 @@ class Principal:
     """An authenticated caller within one workspace.
 
     `scopes` is what its credential allows there; `credential` is the id of the token or session used, `via` says
-    which of the two it is.
+    which of the two it is. A guest's is good for one `agent`, on pages of one `origin`.
     """
 
     kind: Kind
@@ -42,6 +42,8 @@ class Principal:
     credential: UUID
     name: str = ""
     via: Via = "token"
+    agent: UUID | None = None
+    origin: str = ""
 
     @property
     def label(self) -> str:
