@@ -6,6 +6,9 @@ from collections.abc import Mapping
 import aiohttp
 
 from porch.egress.failures import EgressError
+from porch.egress.unpacking import PIECE_BYTES, NotUnpackable, Unpacker, find_unpacker
+
+TURN_BYTES = 64 * 1024
 
 
 class Reply:
@@ -21,6 +24,9 @@ class Reply:
         self._loop = asyncio.get_running_loop()
         self._max = max_bytes
         self._received = 0
+        self._turn = TURN_BYTES
+        self._wire = 0  # of a compressed body: some of it unpacks to nothing
+        self._unpacker = find_unpacker(response.headers.get("Content-Encoding", ""))
         self._idle = idle_seconds
         self._last = self._loop.time()
         self._end = self._last + answer_seconds
@@ -33,26 +39,41 @@ class Reply:
 
     async def read(self) -> bytes:
         """The bytes that have come since the last read, at least one; b"" at the end. Raises EgressError."""
-        try:
-            data = await self._content.readany()
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._failure(error) from error
-        self._last = self._loop.time()
+        data = await (self._read_wire() if self._unpacker is None else self._unpack(self._unpacker))
         self._received += len(data)
         if self._received > self._max:
             self.close()
-            raise EgressError(f"The answer is over {self._max:,} bytes.", "too_large")
+            raise self._too_large()
+        if self._received > self._turn:
+            # Whoever sends faster than we read leaves no other pause, and others have work to do.
+            self._turn = self._received + TURN_BYTES
+            await asyncio.sleep(0)
         return data
 
-    async def read_all(self, limit: int) -> bytes:
-        """The body's first `limit` bytes, at most; what breaks off is returned as far as it came."""
+    async def read_all(self, limit: int, seconds: float | None = None) -> bytes:
+        """The body's first `limit` bytes, at most; what breaks off is returned as far as it came.
+
+        With `seconds`, so is one that takes longer, even if it is never silent.
+        """
         body = bytearray()
         try:
-            while len(body) < limit and (data := await self.read()):
-                body += data
-        except EgressError:
+            async with asyncio.timeout(seconds):
+                while len(body) < limit and (data := await self.read()):
+                    body += data
+        except (EgressError, TimeoutError):
             pass
         return bytes(body[:limit])
+
+    async def read_whole(self) -> bytes:
+        """The body to its very end. Raises EgressError when it is too large or breaks off."""
+        announced = self._response.content_length
+        if announced is not None and announced > self._max:
+            self.close()
+            raise self._too_large()
+        body = bytearray()
+        while data := await self.read():
+            body += data
+        return bytes(body)
 
     def expect_silence(self, idle_seconds: float) -> None:
         """From now on, silence of so many seconds is enough to give up."""
@@ -89,6 +110,35 @@ class Reply:
         finally:
             self._response.close()
 
+    async def _read_wire(self) -> bytes:
+        try:
+            data = await self._content.readany()
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._failure() from error
+        self._last = self._loop.time()
+        return data
+
+    async def _unpack(self, unpacker: Unpacker) -> bytes:
+        try:
+            while not (piece := unpacker.take()):
+                data = await self._read_wire()
+                self._wire += len(data)
+                if self._wire > self._max:
+                    self.close()
+                    raise self._too_large()
+                if not data:
+                    if not unpacker.whole:
+                        raise self._failure()
+                    return b""
+                unpacker.feed(data)
+        except NotUnpackable:
+            self.close()
+            raise EgressError("The answer's compressed body could not be unpacked.", "protocol") from None
+        if len(piece) == PIECE_BYTES:
+            # A bomb has a thousand such pieces in what came at once, and others have work to do.
+            await asyncio.sleep(0)
+        return piece
+
     def _arm(self, seconds: float) -> None:
         self._disarm()
         self._timer = self._loop.call_later(seconds, self._watch)
@@ -112,10 +162,11 @@ class Reply:
         self._content.set_exception(TimeoutError())
         self._response.close()
 
-    def _failure(self, error: Exception) -> EgressError:
+    def _too_large(self) -> EgressError:
+        return EgressError(f"The answer is over {self._max:,} bytes.", "too_large")
+
+    def _failure(self) -> EgressError:
         self.close()
         if self._expired is not None:
             return EgressError(self._expired, "timeout")
-        if "encoding" in str(error):
-            return EgressError("The answer's compressed body could not be unpacked.", "protocol")
         return EgressError("The connection broke off within the answer.", "cut")
