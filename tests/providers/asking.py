@@ -5,7 +5,7 @@ from typing import Any
 
 from porch.contract.errors import ModelError
 from porch.contract.messages import TextPart
-from porch.egress import Egress
+from porch.egress import Egress, Reach
 from porch.providers.assembly import Assembly
 from porch.providers.chat_completions import ChatCompletions, Quirks
 from porch.providers.endpoint import Endpoint, fixed
@@ -20,7 +20,7 @@ KEY = "sk-test-0123456789abcdef"
 def endpoint(url: str, **more: Any) -> Endpoint:
     """OpenAI, elsewhere."""
     names = {"label": "OpenAI", "key": KEY, "key_name": "OPENAI_API_KEY", "url_name": "OPENAI_BASE_URL"}
-    return Endpoint(base_url=url, **(names | more))
+    return Endpoint(base_url=url, reach=Reach.OPERATOR, **(names | more))
 
 
 def chat(egress: Egress, url: str, quirks: Quirks | None = None) -> ChatCompletions:

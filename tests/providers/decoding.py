@@ -1,7 +1,7 @@
-"""Running the Chat Completions decoder over bytes, and joining what came out."""
+"""Running a decoder over bytes, and joining what came out."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from porch.providers.assembly import MAX_STEP_CHARACTERS, Assembly
 from porch.providers.chat_completions.decoder import Decoder
 from porch.providers.endpoint import Endpoint
 from porch.providers.failures import Asked
+from porch.providers.reader import AnswerReader
 from porch.providers.request import StepOutcome
 from tests.laws import check_step
 
@@ -55,12 +56,16 @@ class Decoded:
 
 
 def decode(
-    pieces: Iterable[bytes], *, max_frame_bytes: int = 1 << 20, max_step_characters: int = MAX_STEP_CHARACTERS
+    pieces: Iterable[bytes],
+    *,
+    dialect: Callable[..., AnswerReader] = Decoder,
+    max_frame_bytes: int = 1 << 20,
+    max_step_characters: int = MAX_STEP_CHARACTERS,
 ) -> Decoded:
     """Feed the pieces, finish, and check the laws on what came, failures included."""
     result = Decoded()
     assembly = Assembly("s1", max_characters=max_step_characters)
-    decoder = Decoder(assembly, result.outcome, ASKED, max_frame_bytes=max_frame_bytes)
+    decoder = dialect(assembly, result.outcome, ASKED, max_frame_bytes=max_frame_bytes)
     try:
         for piece in pieces:
             decoder.feed(piece)

@@ -37,6 +37,7 @@ def run(*frames: bytes) -> Decoded:
     return decoded
 
 
+@pytest.mark.parity("chat_completions", "text")
 def test_text_is_one_part_that_ends_with_its_full_value() -> None:
     decoded = run(say("Hel"), say(""), say(None), say("lo"), chunk(finish="stop"), DONE)
     kinds = [type(event) for event in decoded.events]
@@ -45,6 +46,8 @@ def test_text_is_one_part_that_ends_with_its_full_value() -> None:
     assert (decoded.outcome.reason, decoded.outcome.raw_reason) == ("stop", "stop")
 
 
+@pytest.mark.parity("chat_completions", "cached and reasoning tokens")
+@pytest.mark.parity("chat_completions", "usage")
 def test_the_usage_chunk_after_the_finish_reason_is_waited_for() -> None:
     usage = {
         "prompt_tokens": 7,
@@ -75,6 +78,7 @@ def test_usage_of_odd_types_is_left_out() -> None:
     assert decoded.usage == []
 
 
+@pytest.mark.parity("chat_completions", "tool calls in parallel")
 def test_parallel_calls_are_kept_apart_by_index() -> None:
     decoded = run(
         call(index=0, id="a", function={"name": "one", "arguments": ""}),
@@ -119,6 +123,7 @@ def test_an_id_made_up_anew_with_every_fragment_is_still_one_call() -> None:
     assert [made.arguments for made in decoded.calls] == [{"x": 1}]
 
 
+@pytest.mark.parity("chat_completions", "tool calls in parallel")
 def test_whole_calls_in_one_chunk_without_index_are_separate() -> None:
     calls = [
         {"id": "a", "function": {"name": "one", "arguments": "{}"}},
@@ -201,6 +206,10 @@ def test_arguments_nesting_too_deep_are_an_error_of_that_call() -> None:
     decoded = run(call(index=0, function={"name": "one", "arguments": deep}), chunk(finish="stop"), DONE)
     assert decoded.error is None
     assert decoded.calls[0].error is not None
+    assert (
+        decoded.calls[0].error.message
+        == "The arguments must be one JSON object. They nest more than 64 deep."
+    )
 
 
 def test_a_call_without_arguments_has_an_empty_object() -> None:
@@ -229,6 +238,7 @@ def test_a_finish_reason_of_calls_without_any_call_is_stop() -> None:
     assert run(say("x"), chunk(finish="tool_calls"), DONE).outcome.reason == "stop"
 
 
+@pytest.mark.parity("chat_completions", "finish reasons")
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [("length", "length"), ("max_tokens", "length"), ("content_filter", "content_filter"), ("weird", "stop")],
@@ -243,6 +253,7 @@ def test_a_finish_reason_that_repeats_ends_the_answer_once() -> None:
     assert decoded.text() == "x"
 
 
+@pytest.mark.parity("chat_completions", "reasoning")
 @pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
 def test_reasoning_is_a_part_that_ends_where_the_text_begins(field: str) -> None:
     decoded = run(
@@ -266,6 +277,7 @@ def test_content_as_a_list_holds_text_and_thinking() -> None:
     assert (decoded.text("reasoning"), decoded.text()) == ("hm", "Yes")
 
 
+@pytest.mark.parity("chat_completions", "refusals")
 def test_a_refusal_is_a_part_of_its_own_and_the_reason() -> None:
     decoded = run(chunk({"refusal": "I can"}), chunk({"refusal": "not."}), chunk(finish="stop"), DONE)
     assert decoded.text("refusal") == "I cannot."
@@ -312,6 +324,7 @@ def test_what_follows_the_end_mark_does_not_count() -> None:
     assert decoded.text() == "x"
 
 
+@pytest.mark.parity("chat_completions", "a stream cut off")
 @pytest.mark.parametrize(
     "body", [b"", b": ping\n\n", say("x"), say("x") + b'data: {"choi', say("x") + b"data: [DO"]
 )
@@ -349,6 +362,7 @@ def test_an_error_in_the_very_last_frame_without_its_blank_line_counts() -> None
     assert decoded.error.kind == "rate_limit"
 
 
+@pytest.mark.parity("chat_completions", "errors inside the stream")
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
@@ -373,6 +387,7 @@ def test_a_finish_reason_that_says_error_is_one(reason: str) -> None:
     assert run(say("x"), chunk(finish=reason), DONE).error is not None
 
 
+@pytest.mark.parity("chat_completions", "unknown events")
 def test_an_unknown_frame_does_not_fail_the_stream() -> None:
     decoded = run(frame({"object": "ping", "message": "still here"}), say("x"), chunk(finish="stop"), DONE)
     assert decoded.error is None
@@ -492,11 +507,22 @@ def test_an_error_never_shows_the_key() -> None:
 
 
 TEXTS = st.text(max_size=8)
+ARGUMENTS = st.sampled_from(["{}", '{"a":1}', '{"a":', "1}", {}, {"a": "\ud83d"}, {"a": 10**30}, [1], None])
 FUNCTIONS = st.fixed_dictionaries(
-    {}, optional={"name": st.one_of(st.none(), TEXTS), "arguments": TEXTS | st.none()}
+    {},
+    optional={
+        "name": st.one_of(st.none(), TEXTS, st.just("look")),
+        "arguments": TEXTS | ARGUMENTS,
+    },
 )
 CALLS = st.fixed_dictionaries(
-    {}, optional={"index": st.integers(0, 2) | st.none(), "id": TEXTS | st.none(), "function": FUNCTIONS}
+    {},
+    optional={
+        "index": st.integers(0, 2) | st.none(),
+        "id": TEXTS | st.sampled_from([None, "a", "null"]),
+        "function": FUNCTIONS,
+        "custom": FUNCTIONS,
+    },
 )
 DELTAS = st.fixed_dictionaries(
     {},
@@ -538,6 +564,7 @@ FRAMES = st.one_of(
 )
 
 
+@pytest.mark.parity("chat_completions", "any split of the bytes")
 @settings(deadline=None)
 @given(st.lists(FRAMES, max_size=8), st.integers(0, 2**32), st.booleans())
 def test_any_bytes_give_the_same_events_at_every_split_and_only_our_own_errors(

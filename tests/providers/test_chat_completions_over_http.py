@@ -7,9 +7,12 @@ from contextlib import aclosing
 
 import pytest
 
+from porch.contract.definition import ModelSettings
 from porch.contract.errors import ModelError
+from porch.contract.events import ReasoningSealed
 from porch.egress import Egress, EgressSettings
 from porch.providers.assembly import Assembly
+from porch.providers.chat_completions import Quirks
 from porch.providers.request import StepOutcome
 from tests.providers.asking import KEY, ask, chat, request
 from tests.providers.upstream import (
@@ -63,6 +66,7 @@ async def failure(egress: Egress, *behaviours: Behaviour) -> tuple[ModelError, i
     return result.error, len(place.requests)
 
 
+@pytest.mark.parity("chat_completions", "system prompt")
 async def test_an_answer_streams_and_the_request_says_what_it_should(egress: Egress) -> None:
     async with upstream(GOOD) as place:
         result = await ask(chat(egress, place.url), request("Hello", instructions="Be brief."))
@@ -77,6 +81,19 @@ async def test_an_answer_streams_and_the_request_says_what_it_should(egress: Egr
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+
+
+async def test_what_the_servers_profile_says_is_sent_and_read(egress: Egress) -> None:
+    details = b'"reasoning_details":[{"type":"reasoning.encrypted","data":"x"}]'
+    say = b'data: {"choices":[{"index":0,"delta":{"content":"<think>Hm.</think>Hi",%b}}]}\n\n' % details
+    quirks = Quirks(path="/chat", seal="test", think_tags=True, max_tokens="max_completion_tokens")
+    settings = ModelSettings(max_output_tokens=9)
+    async with upstream(answer(say, STOP, DONE)) as place:
+        result = await ask(chat(egress, place.url, quirks), request(settings=settings))
+    assert place.requests[0].head.startswith("POST /v1/chat HTTP/1.1\r\n")
+    assert place.requests[0].json()["max_completion_tokens"] == 9
+    assert (result.text("reasoning"), result.text()) == ("Hm.", "Hi")
+    assert [seal.format for seal in result.events if isinstance(seal, ReasoningSealed)] == ["test"]
 
 
 async def test_events_come_with_each_read_and_not_at_the_end(egress: Egress) -> None:
@@ -113,6 +130,7 @@ async def test_a_kept_connection_that_the_server_closed_is_replaced_silently(egr
             assert (await ask(chat(egress, place.url))).text() == "Hi"
 
 
+@pytest.mark.parity("chat_completions", "errors instead of an answer")
 @pytest.mark.parametrize(
     ("behaviour", "kind", "words"),
     [
@@ -134,7 +152,7 @@ async def test_a_kept_connection_that_the_server_closed_is_replaced_silently(egr
         (
             plain(302, b"", Location="https://user:pw@elsewhere.example/v2?token=x"),
             "protocol",
-            "elsewhere.example/v2'",
+            "to 'elsewhere.example' (302)",
         ),
         (plain(200, b"<html><title>Sign in</title></html>"), "protocol", "HTML"),
         (plain(200, b'{"models":[]}'), "protocol", "no answer"),
@@ -151,12 +169,14 @@ async def test_a_refusal_is_sorted_and_says_what_to_do_after_one_request(
     assert requests == 1
 
 
+@pytest.mark.parity("chat_completions", "the provider's hint when to retry")
 async def test_a_hint_of_the_provider_is_kept_with_the_error(egress: Egress) -> None:
     error, _ = await failure(egress, plain(429, b"", Retry_After="90"))
     assert error.retry_after == 90
     assert error.retryable
 
 
+@pytest.mark.parity("chat_completions", "retries before the first event")
 @pytest.mark.parametrize(
     "bad", [plain(429, b"", Retry_After="0"), plain(500, b"x"), plain(503), plain(529), hang_up, plain(200)]
 )
@@ -194,6 +214,7 @@ async def test_a_content_length_that_lies_is_a_cut(egress: Egress) -> None:
     assert (await failure(egress, short))[0].kind == "cut"
 
 
+@pytest.mark.parity("chat_completions", "silence")
 @pytest.mark.parametrize("silent", [hang, then(end=hang), then(SAY, end=hang)])
 async def test_silence_is_a_timeout_and_frees_the_connection(hasty: Egress, silent: Behaviour) -> None:
     async with upstream(silent) as place:
@@ -248,6 +269,7 @@ async def test_one_byte_at_a_time_is_the_same_answer(egress: Egress) -> None:
         assert (await ask(chat(egress, place.url))).text() == "Hi"
 
 
+@pytest.mark.parity("chat_completions", "compressed answers")
 async def test_a_compressed_answer_is_read(egress: Egress) -> None:
     body = gzip.compress(SAY + STOP + DONE)
     async with upstream(plain(200, body, Content_Encoding="gzip")) as place:
@@ -324,6 +346,7 @@ async def test_nobody_at_the_address_says_where_and_what_to_check(egress: Egress
     assert "OPENAI_BASE_URL" in result.error.message
 
 
+@pytest.mark.parity("chat_completions", "a cancelled call")
 async def test_a_cancelled_call_frees_its_connection_at_once(egress: Egress) -> None:
     async with upstream(then(SAY, end=hang)) as place:
         stream = chat(egress, place.url).stream(request(), Assembly("s1"), StepOutcome())

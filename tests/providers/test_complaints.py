@@ -24,7 +24,17 @@ KEY = ASKED.endpoint.key or ""
         (
             400,
             [{"error": {"code": 400, "message": "API key not valid", "status": "INVALID_ARGUMENT"}}],
-            "bad_request",
+            "auth",
+        ),
+        (
+            400,
+            {"code": "Client specified an invalid argument", "error": "Incorrect API key provided"},
+            "auth",
+        ),
+        (
+            429,
+            {"error": {"message": "You exceeded your current quota. Please retry in 34.07s.", "code": 429}},
+            "rate_limit",
         ),
         (403, {"error": {"message": "Insufficient balance", "type": "x"}}, "quota"),
         (429, {"error": {"message": "Rate limit reached", "code": "rate_limit_exceeded"}}, "rate_limit"),
@@ -62,14 +72,62 @@ def test_an_http_error_is_sorted_by_its_codes_words_and_status(
     ("error", "category"),
     [
         ({"message": "x", "code": 429}, "rate_limit"),
+        ({"message": "x", "code": "429"}, "rate_limit"),
+        ({"message": "x", "code": "1302"}, "overloaded"),
+        ({"message": "x", "code": "Arrearage"}, "quota"),
+        ({"message": "x", "code": "data_inspection_failed"}, "content_filtered"),
         ({"message": "x", "type": "server_error"}, "overloaded"),
         ({"message": "x", "code": "rate_limit_exceeded"}, "rate_limit"),
         ({"message": "x", "code": 502, "metadata": {"raw": "upstream"}}, "overloaded"),
         ("just words", "overloaded"),
+        ("plain string error: rate limit reached", "rate_limit"),
+        ("Too many requests", "rate_limit"),
     ],
 )
 def test_an_error_inside_a_stream_is_sorted_too(error: object, category: Category) -> None:
     assert stream_failure(ASKED, error).kind == category
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "category"),
+    [
+        (
+            "This model's maximum prompt length is 131072 but it contains 537812 tokens",
+            400,
+            "context_too_long",
+        ),
+        (
+            "The input token count (12) exceeds the maximum number of tokens allowed (10).",
+            400,
+            "context_too_long",
+        ),
+        ("Your request exceeded model token limit: 131072", 400, "context_too_long"),
+        ("Range of input length should be [1, 129024]", 400, "context_too_long"),
+        ("Prompt exceeds max length", 400, "context_too_long"),
+        ("`inputs` tokens + `max_new_tokens` must be <= 8193", 422, "context_too_long"),
+        ("The number of tokens to keep is greater than the context length.", None, "context_too_long"),
+        ("Your team has used all available credits", 403, "quota"),
+        ("Account suspended after reaching its spending limit", 412, "quota"),
+        ("Content violates usage guidelines.", 403, "content_filtered"),
+        ("Content Exists Risk", 400, "content_filtered"),
+        ("Output data may contain inappropriate content.", None, "content_filtered"),
+        ("Model Not Exist", 400, "not_found"),
+        ("foo/bar is not a valid model ID", 400, "not_found"),
+        ("Invalid model: foo", 400, "not_found"),
+        ("The model `foo` does not exist", 400, "not_found"),
+        ("Incorrect API key provided", 400, "auth"),
+        ("temperature must be at most 2", 400, "bad_request"),
+        ("The model's answer could not be read: an invalid model output", 400, "bad_request"),
+        ("model overloaded", 503, "overloaded"),
+    ],
+)
+def test_what_servers_say_in_words_alone_is_sorted_by_them(
+    words: str, status: int | None, category: Category
+) -> None:
+    complaint = read_complaint(
+        json.dumps({"error": {"message": words, "type": "invalid_request_error"}}).encode()
+    )
+    assert categorise(status, complaint) == category
 
 
 @pytest.mark.parametrize(
@@ -119,6 +177,27 @@ def test_a_body_that_nests_without_end_is_survived() -> None:
 )
 def test_a_hint_is_read_in_each_of_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert retry_after(headers) == seconds
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Rate limit reached. Please try again in 1.2s.", 1.2),
+        ("Please try again in 250ms. Visit us.", 0.25),
+        ("Please try again in 1m30.5s.", 90.5),
+        ("Please try again in 1h2m3s", 3723),
+        ("Please retry after 20 seconds.", 20),
+        ("Please try again in a moment.", None),
+        ("Try again in 5 minutes", None),
+    ],
+)
+def test_a_hint_in_words_counts_where_the_headers_have_none(words: str, seconds: float | None) -> None:
+    said = {"message": words, "code": "rate_limit_exceeded"}
+    assert stream_failure(ASKED, said).retry_after == seconds
+    assert (
+        http_failure(ASKED, 429, {"Retry-After": "7"}, json.dumps({"error": said}).encode()).retry_after == 7
+    )
+    assert http_failure(ASKED, 400, {}, json.dumps({"detail": words}).encode()).retry_after is None
 
 
 def test_a_url_is_shown_without_its_credentials() -> None:

@@ -3,10 +3,20 @@
 import json
 from typing import Any
 
+import pytest
+
 from porch.contract.definition import ModelSettings
 from porch.contract.events import ToolError
-from porch.contract.messages import Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart, ToolResultPart
-from porch.providers.chat_completions import Quirks
+from porch.contract.messages import (
+    ImagePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from porch.providers.chat_completions import Quirks, profile
 from porch.providers.chat_completions.encoder import encode_request
 from porch.providers.request import ModelMessage, ModelRequest, ToolSpec
 
@@ -20,6 +30,7 @@ def answer(*parts: Part) -> ModelMessage:
     return ModelMessage(role="assistant", parts=list(parts))
 
 
+@pytest.mark.parity("chat_completions", "tool results")
 def test_a_tool_round_is_call_and_result_under_our_own_id() -> None:
     body = encode(
         ModelMessage(role="user", parts=[TextPart(text="Time?")]),
@@ -75,6 +86,7 @@ def test_arguments_that_did_not_parse_are_sent_inside_an_object() -> None:
     assert json.loads(messages[0]["tool_calls"][0]["function"]["arguments"]) == {"unparsed": "{oops"}
 
 
+@pytest.mark.parity("chat_completions", "limit on the answer's length")
 def test_settings_are_sent_only_where_given() -> None:
     assert set(encode()) == {"model", "messages", "stream", "stream_options"}
     settings = ModelSettings(temperature=0.0, top_p=0.5, max_output_tokens=9, stop=["x"], seed=1)
@@ -100,3 +112,88 @@ def test_quirks_change_what_is_sent() -> None:
 def test_half_a_surrogate_pair_in_the_history_does_not_stop_the_request() -> None:
     body = encode(ModelMessage(role="user", parts=[TextPart(text="a\ud83d")]))
     assert body["messages"][0]["content"] == "a\ufffd"
+
+
+def user(*parts: Part) -> ModelMessage:
+    return ModelMessage(role="user", parts=list(parts))
+
+
+def test_messages_of_a_person_that_follow_each_other_are_one() -> None:
+    picture = ImagePart(media_type="image/png", data="aW1n")
+    words = TextPart(text="One."), TextPart(text=""), TextPart(text="Two.")
+    assert encode(*(user(part) for part in words))["messages"] == [
+        {"role": "user", "content": "One.\n\nTwo."}
+    ]
+    body = encode(user(words[0]), user(TextPart(text=""), picture), user(words[2]), instructions="Be brief.")
+    assert [message["role"] for message in body["messages"]] == ["system", "user"]
+    assert [piece["type"] for piece in body["messages"][1]["content"]] == ["text", "image_url", "text"]
+    apart = encode(user(words[0]), answer(TextPart(text="Yes.")), user(words[2]))
+    assert [message["role"] for message in apart["messages"]] == ["user", "assistant", "user"]
+
+
+def test_a_name_that_a_model_made_up_is_sent_back_as_servers_take_it() -> None:
+    names = ["look.up", "a" * 80, "", "gr\u00fc\u00df dich", "look-up_2"]
+    calls: list[Part] = [
+        ToolCallPart(call=f"c{at}", name=name, arguments={}) for at, name in enumerate(names)
+    ]
+    sent = encode(answer(*calls))["messages"][0]["tool_calls"]
+    assert [call["function"]["name"] for call in sent] == [
+        "look_up",
+        "a" * 64,
+        "unnamed",
+        "gr___dich",
+        "look-up_2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({}, {"type": "object", "properties": {}}),
+        ({"type": "object"}, {"type": "object", "properties": {}}),
+        (
+            {"type": "object", "properties": {"a": {}}, "required": ["a"]},
+            {"type": "object", "properties": {"a": {}}, "required": ["a"]},
+        ),
+        ({"type": "string"}, {"type": "string"}),
+    ],
+)
+def test_a_tools_schema_has_the_members_that_servers_demand(given: Any, sent: Any) -> None:
+    body = encode(tools=[ToolSpec("clock", "The time.", given)])
+    assert body["tools"][0]["function"]["parameters"] == sent
+
+
+def test_an_empty_list_of_stops_is_not_sent() -> None:
+    assert "stop" not in encode(settings=ModelSettings(stop=[]))
+
+
+@pytest.mark.parametrize(
+    ("server", "model", "sent"),
+    [
+        ("openai", "gpt-4o-mini", False),
+        ("azure", "gpt-4o-mini", False),
+        ("openai", "gpt-5-mini", True),
+        ("azure", "o3", True),
+        ("xai", "grok-4", False),
+        ("xai", "grok-4-1-fast", False),
+        ("xai", "grok-4.3", True),
+        ("groq", "gpt-4o-mini", True),
+    ],
+)
+def test_a_model_that_takes_no_effort_is_not_asked_for_one(server: str, model: str, sent: bool) -> None:
+    settings = ModelSettings(reasoning_effort="low")
+    assert ("reasoning_effort" in encode(model=model, settings=settings, quirks=profile(server))) == sent
+
+
+def test_a_server_without_tools_is_not_shown_the_calls_of_others() -> None:
+    call, result = ToolCallPart(call="a", name="one", arguments={}), ToolResultPart(call="a", output="1")
+    messages = [
+        user(TextPart(text="x")),
+        answer(TextPart(text="Let me see."), call),
+        ModelMessage(role="tool", parts=[result]),
+        answer(TextPart(text="Done.")),
+    ]
+    assert encode(*messages, quirks=Quirks(tools=False))["messages"] == [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": "Let me see.\n\nDone."},
+    ]

@@ -2,11 +2,13 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from porch.providers.chat_completions.decoder import Decoder
 from tests.providers.decoding import Decoded, decode, split
 
 ROOT = Path(__file__).parents[2]
@@ -43,9 +45,10 @@ def test_a_recorded_stream_gives_the_same_events_at_every_split(
     recording: tuple[bytes, dict[str, Any]],
 ) -> None:
     body, _ = recording
-    whole = decode([body]).plain()
-    for seed in range(4):
-        assert decode(split(body, seed)).plain() == whole
+    for dialect in (Decoder, partial(Decoder, seal="test", think_tags=True)):
+        whole = decode([body], dialect=dialect).plain()
+        for seed in range(4):
+            assert decode(split(body, seed), dialect=dialect).plain() == whole
 
 
 def check_calls(decoded: Decoded, expected: list[dict[str, Any]]) -> None:

@@ -11,11 +11,14 @@ import msgspec
 from porch.contract.errors import ModelError
 from porch.contract.events import (
     AnyEvent,
+    Cost,
     Notice,
     PartFinished,
     PartKind,
     PartStarted,
+    Raw,
     ReasoningSealed,
+    SourceCited,
     StreamChunk,
     ToolCallDelta,
     ToolCallFinished,
@@ -30,11 +33,13 @@ NO_OBJECT = "The arguments must be one JSON object."
 # Characters, not bytes: even if each is escaped, a full value stays within the 8 MiB that readers take.
 MAX_STEP_CHARACTERS = 1024 * 1024
 MAX_DEPTH = 64
+TOO_DEEP = f"They nest more than {MAX_DEPTH} deep."
 CALL_COST = 64  # so that calls without arguments cannot come without end
+MAX_RAW_TEXT = 4096
 
 
 class _Open:
-    __slots__ = ("deltas", "half", "id", "kind", "name")
+    __slots__ = ("counted", "deltas", "half", "id", "kind", "length", "name")
 
     def __init__(self, item_id: str, kind: PartKind | None, name: str = "") -> None:
         self.id = item_id
@@ -42,6 +47,8 @@ class _Open:
         self.name = name
         self.deltas: list[str] = []
         self.half = ""  # a high surrogate whose other half is still to come
+        self.counted = 0  # deltas whose characters are in `length`
+        self.length = 0
 
 
 class Assembly:
@@ -55,6 +62,7 @@ class Assembly:
         self._open: dict[object, _Open] = {}
         self._parts = 0
         self._room = max_characters
+        self._raw_room = max_characters
         self._told_nul = False
 
     def take(self) -> list[AnyEvent]:
@@ -79,16 +87,55 @@ class Assembly:
                 return
         self._room -= len(text)
         if self._room < 0:
-            self._spend(0)
+            self.spend(0)
         item.deltas.append(text)
         self._events.append(StreamChunk(step=self.step, part=item.id, delta=text))
 
-    def seal(self, key: object, format: str, data: Any) -> None:  # noqa: A002
-        """A sealed block, belonging to the open part of that key if there is one."""
+    def seal(self, key: object, format: str, data: Any, *, part: str | None = None) -> None:  # noqa: A002
+        """A sealed block, belonging to the open part of that key, or to an earlier one by its id, or to none."""
+        kept = _storable(data)
+        if kept is not None:
+            self.spend(kept[1])
+            self._events.append(
+                ReasoningSealed(step=self.step, part=self.part(key) or part, format=format, data=kept[0])
+            )
+
+    def raw(self, provider: str, data: Any) -> None:
+        """A provider's event that has no name here.
+
+        Long texts in it are cut; one that nests too deep, or comes when there were too many, is left out: what
+        nobody knows never fails an answer.
+        """
+        kept = _storable(data, longest=MAX_RAW_TEXT)
+        if kept is not None and kept[1] <= self._raw_room:
+            self._raw_room -= kept[1]
+            self._events.append(Raw(step=self.step, provider=provider, data=kept[0]))
+
+    def cite(self, part: str | None, **fields: Any) -> None:
+        """A citation with the fields of SourceCited that are known, for a part by its id."""
+        kept = _storable(fields, longest=MAX_RAW_TEXT)
+        if kept is not None:
+            self.spend(kept[1])
+            self._events.append(SourceCited(step=self.step, part=part, **kept[0]))
+
+    def part(self, key: object) -> str | None:
+        """The id of the part that is open under this key."""
         item = self._open.get(key)
-        self._spend(len(data) if isinstance(data, str) else 0)
-        part = item.id if item else None
-        self._events.append(ReasoningSealed(step=self.step, part=part, format=format, data=data))
+        return item.id if item and item.kind else None
+
+    def so_far(self, key: object) -> str:
+        """What came of an open part or call."""
+        item = self._open.get(key)
+        return "".join([*item.deltas, item.half]) if item else ""
+
+    def position(self, key: object) -> int:
+        """How many characters an open part has so far."""
+        item = self._open.get(key)
+        if item is None:
+            return 0
+        item.length += sum(len(text) for text in item.deltas[item.counted :])
+        item.counted = len(item.deltas)
+        return item.length
 
     def has(self, key: object) -> bool:
         """Whether something with this key is open."""
@@ -96,7 +143,7 @@ class Assembly:
 
     def start_call(self, key: object, name: str) -> None:
         """A tool call begins."""
-        self._spend(len(name) + CALL_COST)
+        self.spend(len(name) + CALL_COST)
         name = clean_text(name)
         item = self._open[key] = _Open(new_id("call"), None, name)
         self.tool_calls += 1
@@ -105,7 +152,7 @@ class Assembly:
     def call_delta(self, key: object, text: str) -> None:
         """More of a call's argument text."""
         item = self._open[key]
-        self._spend(len(text))
+        self.spend(len(text))
         text = self._clean(item, text)
         if text:
             item.deltas.append(text)
@@ -130,8 +177,9 @@ class Assembly:
         output_tokens: int,
         cached_input_tokens: int | None = None,
         reasoning_tokens: int | None = None,
+        cost: Cost | None = None,
     ) -> None:
-        """Counts so far; cumulative."""
+        """Counts so far, and what the provider says it charged; cumulative."""
         self._events.append(
             UsageReported(
                 step=self.step,
@@ -139,8 +187,20 @@ class Assembly:
                 output_tokens=output_tokens,
                 cached_input_tokens=cached_input_tokens,
                 reasoning_tokens=reasoning_tokens,
+                cost=cost,
             )
         )
+
+    def spend(self, size: int) -> None:
+        """Count characters that are kept, here or by a decoder, against the step's cap. Raises ModelError."""
+        self._room -= size
+        if self._room < 0:
+            raise ModelError(
+                "The model's answer grew over the limit for one step and was stopped; "
+                "ask for less, or set max_output_tokens.",
+                code="answer_too_large",
+                category="protocol",
+            )
 
     def add(self, event: AnyEvent) -> None:
         """An event that stands for itself: a notice, a source, a raw one."""
@@ -190,25 +250,29 @@ class Assembly:
             self._events.append(Notice(step=self.step, code="nul_replaced", text=said))
         return text.replace(NUL, REPLACEMENT)
 
-    def _spend(self, size: int) -> None:
-        self._room -= size
-        if self._room < 0:
-            raise ModelError(
-                "The model's answer grew over the limit for one step and was stopped; "
-                "ask for less, or set max_output_tokens.",
-                code="answer_too_large",
-                category="protocol",
-            )
-
 
 def finish_call(step: str, call: str, name: str, raw: str) -> ToolCallFinished:
     """A call's end, its arguments parsed; no text at all reads as no arguments."""
     try:
         arguments = _parse(raw)
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
-        problem = ToolError(code="invalid_arguments", message=f"{NO_OBJECT} {str(error)[:200]}")
+        why = TOO_DEEP if isinstance(error, RecursionError) else str(error)[:200]
+        problem = ToolError(code="invalid_arguments", message=f"{NO_OBJECT} {why}")
         return ToolCallFinished(step=step, call=call, name=name, raw_arguments=raw, error=problem)
     return ToolCallFinished(step=step, call=call, name=name, arguments=arguments)
+
+
+def argument_text(value: object) -> str:
+    """Arguments that came as JSON and not as text. Raises ModelError for what nests too deep."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (UnicodeEncodeError, OverflowError, RecursionError):
+        pass
+    try:
+        return json.dumps(value)
+    except (ValueError, RecursionError):
+        said = "The model's answer held a tool call whose arguments nest too deep. Try again."
+        raise ModelError(said, code="bad_answer", category="protocol") from None
 
 
 def _parse(raw: str) -> dict[str, Any]:
@@ -237,9 +301,31 @@ def _float(digits: str) -> float:
     return number
 
 
+def _storable(data: Any, *, longest: int | None = None) -> tuple[Any, int] | None:
+    """A provider's own JSON as the journal takes it, with what it costs; None for what nests too deep."""
+    try:
+        _check_depth(data, MAX_DEPTH)
+        data = clean_json(data)
+        if longest is not None:
+            data = _shorten(data, longest)
+        return data, len(data if isinstance(data, str) else msgspec.json.encode(data)) + CALL_COST
+    except (ValueError, RecursionError, OverflowError):
+        return None
+
+
+def _shorten(value: Any, longest: int) -> Any:
+    if isinstance(value, str) and len(value) > longest:
+        return f"{value[:longest]}… ({len(value):,} characters)"
+    if isinstance(value, dict):
+        return {key: _shorten(item, longest) for key, item in cast("dict[str, Any]", value).items()}
+    if isinstance(value, list):
+        return [_shorten(item, longest) for item in cast("list[Any]", value)]
+    return value
+
+
 def _check_depth(value: object, room: int) -> None:
     if room == 0:
-        raise ValueError(f"They nest more than {MAX_DEPTH} deep.")
+        raise ValueError(TOO_DEEP)
     if isinstance(value, dict):
         value = list(cast("dict[str, object]", value).values())
     if isinstance(value, list):

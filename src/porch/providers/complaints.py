@@ -9,6 +9,7 @@ from porch.contract.errors import Category
 from porch.contract.text import clean_text
 
 QUOTE_CHARS = 300
+SHORTEST_SECRET = 8
 
 _SECRET = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|key|api|porch|ghp)[-_][-_.*A-Za-z0-9]{8,}"
@@ -36,16 +37,26 @@ _NARROW: tuple[tuple[str, Category], ...] = (
     ("context_length", "context_too_long"),
     ("exceed_context", "context_too_long"),
     ("string_above_max", "context_too_long"),
+    ("request_too_large", "context_too_long"),
     ("insufficient_quota", "quota"),
     ("billing", "quota"),
     ("insufficient_balance", "quota"),
+    ("freetieronly", "quota"),
+    ("arrearage", "quota"),
+    ("throttling", "rate_limit"),
     ("content_filter", "content_filtered"),
     ("content_policy", "content_filtered"),
+    ("data_inspection", "content_filtered"),
+    ("datainspection", "content_filtered"),
     ("responsibleai", "content_filtered"),
+    ("image_file_not_found", "bad_request"),
+    ("invalid_encrypted_content", "bad_request"),
 )
 _BROAD: tuple[tuple[str, Category], ...] = (
     ("rate_limit", "rate_limit"),
     ("too_many_requests", "rate_limit"),
+    ("slow_down", "rate_limit"),
+    ("usage_limit", "quota"),
     ("resource_exhausted", "rate_limit"),
     ("overloaded", "overloaded"),
     ("unavailable", "overloaded"),
@@ -65,24 +76,70 @@ _BROAD: tuple[tuple[str, Category], ...] = (
     ("invalid", "bad_request"),
     ("bad_request", "bad_request"),
     ("tool_use_failed", "bad_request"),
+    ("image", "bad_request"),
 )
 _WORDS: tuple[tuple[re.Pattern[str], Category], ...] = (
     (
         re.compile(
             r"context (?:length|window|size)|maximum context|too many tokens|prompt is too long"
-            r"|input (?:is )?too long|exceeds? the (?:available |model's )?context|reduce the length",
+            r"|input (?:is )?too long|exceeds? the (?:available |model's )?context|reduce the length"
+            r"|exceeds? context limit|request too large for|maximum prompt length|exceeds? max length"
+            r"|range of input length|token count.{0,40}exceeds the|exceeded model token limit"
+            r"|tokens \+ .max_new_tokens. must be",
             re.IGNORECASE,
         ),
         "context_too_long",
     ),
     (
-        re.compile(r"quota|credit balance|billing|insufficient (?:funds|balance|credits)", re.IGNORECASE),
+        re.compile(
+            r"(?<!check )quota|credit balance|billing|insufficient (?:funds|balance|credits)|specified API usage limit"
+            r"|used all available credits|spending limit",
+            re.IGNORECASE,
+        ),
         "quota",
     ),
     (
-        re.compile(r"content (?:management )?polic|content.filter|safety system", re.IGNORECASE),
+        re.compile(
+            r"(?:content|usage) (?:management )?polic|content.filter|safety system|input was flagged"
+            r"|usage guidelines|(?:inappropriate|sensitive) content|content exists risk",
+            re.IGNORECASE,
+        ),
         "content_filtered",
     ),
+    (
+        re.compile(
+            r"(?:incorrect|invalid) (?:x-)?api[ -]key|api key (?:is |has )?(?:not valid|invalid|expired)"
+            r"|location is not supported",
+            re.IGNORECASE,
+        ),
+        "auth",
+    ),
+    (
+        re.compile(
+            r"invalid model(?: id| name)?(?::| ['\"`])|not a valid model|model not exist"
+            r"|\bmodel .{0,80}(?:does not exist|not found)",
+            re.IGNORECASE,
+        ),
+        "not_found",
+    ),
+    (re.compile(r"rate.?limit|too many requests", re.IGNORECASE), "rate_limit"),
+)
+# "Please try again in 1m30.5s", "retry after 20 seconds"
+_WAIT = re.compile(
+    r"(?:try again|retry)\s+(?:in|after)\s+(?:(\d{1,3})h)?(?:(\d{1,4})m(?!s))?"
+    r"(?:(\d{1,6}(?:\.\d{1,9})?)\s?(ms|s\b|seconds?\b))?",
+    re.IGNORECASE,
+)
+# What a request asked for in vain, though the model is there.
+_UNABLE = re.compile(r"no endpoints found (?:that support|matching)", re.IGNORECASE)
+_BAD_KEY = re.compile(
+    r"(?:incorrect|invalid|wrong|expired|revoked|disabled|missing) (?:x-)?(?:api[ _-]?key|credentials|token)"
+    r"|api[ _-]?key[^.]{0,40}(?:not valid|invalid|expired|revoked|leaked|disabled)|(?:invalid_api_key|authentication)",
+    re.IGNORECASE,
+)
+_NO_ACCESS = re.compile(
+    r"permission|missing scopes|access ?denied|not have access|not allowed|country|region|location is not supported",
+    re.IGNORECASE,
 )
 _ALL: tuple[Category, ...] = ("context_too_long", "quota", "content_filtered")
 
@@ -103,13 +160,32 @@ class Complaint:
                 return category
         for pattern, category in _WORDS:
             if pattern.search(self.text):
-                return category
+                # Google calls what is allowed in a minute a quota, too.
+                return "rate_limit" if category == "quota" and self.wait is not None else category
         return next((category for part, category in _BROAD if part in self.codes), None)
+
+    @property
+    def wait(self) -> float | None:
+        """The seconds after which the provider's words say to try again."""
+        match = _WAIT.search(self.text)
+        if match is None or not any(match.groups()):
+            return None
+        hours, minutes, number, unit = match.groups()
+        seconds = float(number or 0) * (0.001 if unit and unit.lower() == "ms" else 1)
+        return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds
 
     @property
     def is_error(self) -> bool:
         """Whether the codes alone say that it is one."""
         return self.status is not None or "error" in self.codes
+
+
+def blames_key(status: int | None, complaint: Complaint) -> bool:
+    """Whether a refusal means the key itself, and not what it may be used for: a model, a place, a scope."""
+    said = f"{complaint.codes} {complaint.text}"
+    if _BAD_KEY.search(said):
+        return True
+    return status != 403 and not _NO_ACCESS.search(said)
 
 
 def categorise(status: int | None, complaint: Complaint) -> Category:
@@ -120,6 +196,10 @@ def categorise(status: int | None, complaint: Complaint) -> Category:
     # A status is coarse: 400 and 429 stand for these too.
     if said in _ALL and status not in (401, 404):
         return said
+    if said is not None and (said, status) in (("auth", 400), ("not_found", 400), ("not_found", 403)):
+        return said
+    if status == 404 and _UNABLE.search(complaint.text):
+        return "bad_request"
     return _BY_STATUS.get(status) or ("overloaded" if status >= 500 else said or "bad_request")
 
 
@@ -156,13 +236,14 @@ def understand(value: object, *, depth: int = 4) -> Complaint:
     return Complaint(
         text="; ".join(said[:2]),
         codes=" ".join(str(code)[:100] for code in codes if isinstance(code, str | int)).lower(),
-        status=next((status for status in statuses if _is_status(status)), None),
+        status=next((found for status in statuses if (found := _status(status))), None),
     )
 
 
 def quote(text: str, key: str | None) -> str:
     """A provider's words for a person: one line, bounded, and without what looks like a credential."""
-    if key:
+    # What is shorter is no secret but a word that a keyless server is content with: "x", "none", "EMPTY".
+    if key and len(key) >= SHORTEST_SECRET:
         text = text.replace(key, "[redacted]")
     text = _SECRET.sub("[redacted]", clean_text(text[: QUOTE_CHARS * 8]))
     text = " ".join(text.split())
@@ -177,5 +258,8 @@ def _dump(value: object) -> str:
         return ""
 
 
-def _is_status(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600
+def _status(value: object) -> int | None:
+    """An HTTP status of an error, which some write as text."""
+    if isinstance(value, str) and len(value) == 3 and value.isascii() and value.isdecimal():
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600 else None

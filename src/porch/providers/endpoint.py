@@ -3,13 +3,15 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from porch.egress import Reach
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """An API's address and credential. `key` never shows in a repr.
 
     `label` is what people call the provider; `key_name` and `url_name` are the settings a person would
-    change, `hint` is what to do when nothing answers there.
+    change, `hint` is what to do when nothing answers there. `reach` says whose word the address is.
     """
 
     label: str
@@ -18,6 +20,7 @@ class Endpoint:
     key_name: str | None = None
     url_name: str | None = None
     hint: str | None = None
+    reach: Reach = Reach.PUBLIC
 
 
 Locate = Callable[[], Awaitable[Endpoint]]

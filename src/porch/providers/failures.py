@@ -1,30 +1,42 @@
 """What went wrong at a provider, as a sentence that says what to change."""
 
-import email.utils
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from porch.contract.errors import Category, ModelError
-from porch.egress import EgressError
-from porch.providers.complaints import Complaint, categorise, quote, read_complaint, understand
+from porch.egress import EgressError, Reach, Redirected
+from porch.providers.complaints import (
+    Complaint,
+    blames_key,
+    categorise,
+    quote,
+    read_complaint,
+    understand,
+)
 from porch.providers.endpoint import Endpoint
+from porch.providers.hints import limit_resets, retry_after
 
 RETRYABLE: frozenset[Category] = frozenset({"rate_limit", "overloaded", "network", "cut", "timeout"})
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Who was asked for what: the names a sentence needs."""
+    """Who was asked for what, and in which dialect: the names a sentence needs."""
 
     endpoint: Endpoint
     model: str
+    api: str = "an OpenAI-compatible API"
 
     @property
     def who(self) -> str:
         """The provider as a person knows it."""
         return self.endpoint.label
+
+    @property
+    def opening(self) -> str:
+        """The provider where a sentence begins with it."""
+        return _upper(self.who)
 
     @property
     def where(self) -> str:
@@ -41,7 +53,7 @@ class Asked:
     ) -> ModelError:
         """A ModelError whose message begins with a capital letter, whatever the label."""
         return ModelError(
-            sentences[:1].upper() + sentences[1:],
+            _upper(sentences),
             code=code,
             category=category,
             retryable=category in RETRYABLE,
@@ -52,9 +64,12 @@ class Asked:
 def http_failure(asked: Asked, status: int, headers: Mapping[str, str], body: bytes) -> ModelError:
     """The error for an HTTP answer that is not 2xx. `body` may be JSON of any shape, HTML, or empty."""
     if 300 <= status < 400:
-        return _redirected(asked, status, headers.get("Location", ""))
+        return _redirected(asked, status, None)
     complaint = read_complaint(body)
-    return _refused(asked, categorise(status, complaint), complaint, status, retry_after(headers))
+    wait = retry_after(headers)
+    if wait is None and status == 429 and complaint.wait is None:
+        wait = limit_resets(headers)
+    return _refused(asked, categorise(status, complaint), complaint, status, wait)
 
 
 def stream_failure(asked: Asked, error: object) -> ModelError:
@@ -72,6 +87,8 @@ def egress_failure(asked: Asked, error: EgressError) -> ModelError:
     """The error for a request that got no answer, or whose answer broke off."""
     check = asked.check
     said = error.message
+    if isinstance(error, Redirected):
+        return _redirected(asked, error.status_code, error.host)
     match error.cause:
         case "timeout":
             said = f"{asked.who} took too long over {asked.model!r}. {said} Try again, or another model."
@@ -84,15 +101,28 @@ def egress_failure(asked: Asked, error: EgressError) -> ModelError:
         case "tls":
             said = f"{asked.where} could not be trusted: {said} {_upper(check)} and the certificates here."
             return asked.error(said, "tls", "protocol")
-        case "protocol":
+        case "protocol" | "redirect" | "status":
             said = f"{asked.where} did not answer as an HTTP API should: {said} {_upper(check)}."
             return asked.error(said, "not_http", "protocol")
         case "address":
             said = f"{asked.where} cannot be asked: {said} {_upper(check)}."
             return asked.error(said, "bad_address", "bad_request")
+        case "forbidden":
+            return asked.error(
+                f"{asked.where} may not be asked. {said}", "address_not_allowed", "bad_request"
+            )
         case "dns" | "refused" | "reset":
             mend = asked.endpoint.hint or f"Check the network, and {check}."
             return asked.error(f"{asked.where} could not be reached. {said} {mend}", "unreachable", "network")
+
+
+def endless_wait(asked: Asked, seconds: float) -> ModelError:
+    """The error for a stream that was kept alive, and nothing more, for so long."""
+    said = (
+        f"{asked.who} took too long over {asked.model!r}: it kept the connection alive and sent nothing of an answer "
+        f"for {seconds:g} seconds. Try again, or another model; provider_event_timeout says how long is waited."
+    )
+    return asked.error(said, "model_timeout", "timeout")
 
 
 def cut_failure(asked: Asked) -> ModelError:
@@ -106,23 +136,9 @@ def protocol_failure(asked: Asked, what: str, shown: bytes = b"") -> ModelError:
     words = quote(shown.decode("utf-8", "replace"), asked.endpoint.key)
     said = (
         f"{asked.who} answered {what} when {asked.model!r} was asked{f' ({words})' if words else ''}. "
-        f"{_upper(asked.check)}: it must be that of an OpenAI-compatible API."
+        f"{_upper(asked.check)}: it must be that of {asked.api}."
     )
     return asked.error(said, "bad_answer", "protocol")
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The provider's hint in seconds, from `retry-after-ms` or `Retry-After` (RFC 9110, 10.2.3)."""
-    for name, unit in (("retry-after-ms", 0.001), ("Retry-After", 1.0)):
-        value = headers.get(name, "").strip()
-        if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", value):
-            return float(value) * unit
-        if value and unit == 1.0:
-            try:
-                return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-            except (ValueError, TypeError, OverflowError):
-                return None
-    return None
 
 
 def show_url(url: str) -> str:
@@ -133,11 +149,15 @@ def show_url(url: str) -> str:
 def _refused(
     asked: Asked, category: Category, complaint: Complaint, status: int | None, wait: float | None
 ) -> ModelError:
-    said = _sentences(asked, category, f" ({status})" if status else "", wait)
+    wait = complaint.wait if wait is None and category in RETRYABLE else wait
+    number, code = f" ({status})" if status else "", f"model_{category}"
+    said = _sentences(asked, category, number, wait)
+    if category == "auth" and not blames_key(status, complaint):
+        said, code = _no_access(asked, number), "model_access"
     words = quote(complaint.text, asked.endpoint.key)
     if words:
         said += f" It said: {words}"
-    return asked.error(said, f"model_{category}", category, retry_after=wait)
+    return asked.error(said, code, category, retry_after=wait)
 
 
 def _sentences(asked: Asked, category: Category, number: str, wait: float | None) -> str:
@@ -158,7 +178,8 @@ def _sentences(asked: Asked, category: Category, number: str, wait: float | None
         case "content_filtered":
             return f"{who} refused this content for {model}. Rephrase the message."
         case "not_found":
-            return f"{who} does not know {model}. Check the model's name, and that the account may use it."
+            also = "that the account may use it" if asked.endpoint.reach is Reach.PUBLIC else _address(asked)
+            return f"{who} does not know {model}. Check the model's name, and {also}."
         case "timeout":
             return f"{who} took too long over {model}. Try again."
         case _:
@@ -174,17 +195,34 @@ def _key_refused(endpoint: Endpoint, model: str, number: str) -> str:
     return f"{endpoint.label} refused access{number}. {endpoint.hint or 'Check what protects it.'}"
 
 
+def _no_access(asked: Asked, number: str) -> str:
+    endpoint = asked.endpoint
+    if not endpoint.key or not endpoint.key_name:
+        return _key_refused(endpoint, asked.model, number)
+    return (
+        f"{endpoint.label} does not let the key in {endpoint.key_name} ask {asked.model!r}{number}. Check that its "
+        f"account may use this model, and that {endpoint.label} serves the place you ask from; or choose another model."
+    )
+
+
+def _address(asked: Asked) -> str:
+    return asked.endpoint.url_name or "the base URL"
+
+
 def _when(wait: float | None) -> str:
     if wait is None or wait < 1:
         return "in a moment"
-    return f"in {wait:.0f} seconds" if wait < 120 else f"in {wait / 60:.0f} minutes"
+    for unit, length in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if wait >= 2 * length:
+            return f"in {wait / length:.0f} {unit}"
+    return f"in {wait:.0f} seconds"
 
 
-def _redirected(asked: Asked, status: int, location: str) -> ModelError:
+def _redirected(asked: Asked, status: int, host: str | None) -> ModelError:
     name = asked.endpoint.url_name or "the base URL"
     said = (
-        f"{asked.where} redirects to {quote(show_url(location), asked.endpoint.key)!r} ({status}), which is "
-        f"not followed, since the key would go there too. If that is the right place, set {name} to it."
+        f"{asked.where} redirects{f' to {host!r}' if host else ''} ({status}), which is not followed, since the key "
+        f"would go there too. If that is the right place, set {name} to it."
     )
     return asked.error(said, "redirected", "protocol")
 

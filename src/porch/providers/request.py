@@ -6,8 +6,10 @@ from typing import Any, Literal, Protocol
 
 from porch.contract.definition import ModelSettings
 from porch.contract.events import AnyEvent, FinishReason, Usage
-from porch.contract.messages import Part
+from porch.contract.messages import FilePart, ImagePart, Part
 from porch.providers.assembly import Assembly
+
+_TEXT_TYPES = ("application/json", "application/xml", "application/yaml", "application/x-yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,18 @@ class ModelRequest:
     settings: ModelSettings = field(default_factory=ModelSettings)
 
 
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """What can go along with a provider's words: pictures, and PDFs. Text files can, as words, with any."""
+
+    pictures: bool = True
+    papers: bool = True
+
+    def shows(self, part: ImagePart | FilePart) -> bool:
+        """Whether this picture or file can be sent, as it is or as words."""
+        return self.pictures if isinstance(part, ImagePart) else self.papers or is_text(part.media_type)
+
+
 @dataclass(slots=True)
 class StepOutcome:
     """How a model call ended, filled in by its stream."""
@@ -48,8 +62,19 @@ class StepOutcome:
     usage: Usage | None = None
 
 
+def is_text(media_type: str) -> bool:
+    """Whether a file of this type is words."""
+    plain = media_type.partition(";")[0].strip().lower()
+    return plain.startswith("text/") or plain in _TEXT_TYPES
+
+
 class Provider(Protocol):
     """One place that answers model calls. Adapters are the only variance of the platform."""
+
+    @property
+    def takes(self) -> Takes:
+        """What can be sent to it; for what cannot, the run puts words, and tells the person."""
+        ...
 
     def stream(
         self, request: ModelRequest, assembly: Assembly, outcome: StepOutcome

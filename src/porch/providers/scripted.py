@@ -14,7 +14,7 @@ from porch.providers.assembly import Assembly
 from porch.providers.cues import Cue, read_cues, read_seconds
 from porch.providers.endpoint import Endpoint
 from porch.providers.failures import Asked, category_failure, cut_failure, http_failure
-from porch.providers.request import ModelRequest, StepOutcome
+from porch.providers.request import ModelRequest, StepOutcome, Takes
 
 DEMO_PACE = 0.02
 _TOKEN = re.compile(r"\s*\S+|\s+")
@@ -41,6 +41,8 @@ _CATEGORIES: dict[str, Category] = {
 
 class Scripted:
     """A provider in this process. `demo` speaks at a reader's pace, every other model at once."""
+
+    takes = Takes()
 
     async def stream(
         self, request: ModelRequest, assembly: Assembly, outcome: StepOutcome

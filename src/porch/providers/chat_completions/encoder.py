@@ -1,100 +1,247 @@
 """A model request as the JSON body of Chat Completions."""
 
-from typing import Any
+import hashlib
+from typing import Any, cast
 
 import msgspec
 
-from porch.contract.messages import Part, ReasoningPart, RefusalPart, TextPart, ToolCallPart, ToolResultPart
+from porch.contract.messages import (
+    FilePart,
+    ImagePart,
+    Part,
+    ReasoningPart,
+    RefusalPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from porch.contract.text import clean_json
 from porch.providers.chat_completions.quirks import Quirks
+from porch.providers.chat_completions.thinking import sent_effort, takes_sampling
+from porch.providers.history import (
+    SCHEMA_NAME,
+    call_arguments,
+    called_name,
+    chosen_tool,
+    data_url,
+    encode_body,
+    file_name,
+    file_words,
+    is_strict,
+    join_words,
+    prompt_cache_key,
+    result_text,
+    tool_schema,
+    unseen_file,
+)
 from porch.providers.request import ModelMessage, ModelRequest, ToolSpec
+
+Json = dict[str, Any]
 
 
 def encode_request(request: ModelRequest, quirks: Quirks) -> bytes:
-    """The body of a streaming request. Reasoning is not sent back: this dialect has no place for it."""
+    """The body of a streaming request.
+
+    Reasoning is sent back only where `quirks` names a place for it: most servers have none. Temperature and top_p
+    give way to reasoning where a model refuses them beside it.
+    """
     settings = request.settings
-    body: dict[str, Any] = {"model": request.model, "messages": _messages(request), "stream": True}
+    body: Json = {"model": request.model, "messages": _messages(request, quirks), "stream": True}
     if quirks.stream_usage:
         body["stream_options"] = {"include_usage": True}
-    if request.tools and quirks.tools:
-        body["tools"] = [_tool(tool) for tool in request.tools]
-    given = {
-        "temperature": settings.temperature,
-        "top_p": settings.top_p,
+    sampled = takes_sampling(request, quirks)
+    given: Json = {
+        "temperature": settings.temperature if sampled else None,
+        "top_p": settings.top_p if sampled else None,
         quirks.max_tokens: settings.max_output_tokens,
-        "stop": settings.stop,
-        "seed": settings.seed,
+        "stop": settings.stop or None,
+        quirks.seed: settings.seed,
     }
-    body.update({name: value for name, value in given.items() if value is not None})
-    try:
-        return msgspec.json.encode(body)
-    except UnicodeEncodeError:
-        return msgspec.json.encode(clean_json(body))
+    given |= _tools(request, quirks)
+    if not f"{request.model}-".startswith(quirks.plain_models):
+        given |= _reasoning(sent_effort(request, quirks), quirks)
+    if settings.response_schema is not None:
+        given["response_format"] = _format(settings.response_schema, quirks)
+        given["provider"] = {"require_parameters": True} if quirks.routes else None
+    if settings.cache and quirks.cache == "prompt_cache_key":
+        given["prompt_cache_key"] = prompt_cache_key(request)
+    body.update({name: value for name, value in given.items() if name and value is not None})
+    return encode_body(body)
 
 
-def _messages(request: ModelRequest) -> list[dict[str, Any]]:
-    messages: list[dict[str, Any]] = []
-    if request.instructions:
-        messages.append({"role": "system", "content": request.instructions})
+def _messages(request: ModelRequest, quirks: Quirks) -> list[Json]:
+    messages = _instructions(request, quirks)
     for message in request.messages:
-        messages += _user(message) if message.role == "user" else _answer(message.parts)
+        if message.role == "user":
+            made = [{"role": "user", "content": _question(message, quirks)}]
+        else:
+            made = _Answer(quirks).messages(message.parts)
+        if made and messages and _are_one(messages[-1], made[0]):
+            # Many a local model's template insists on turns.
+            messages[-1]["content"] = _joined(messages[-1]["content"], made.pop(0)["content"])
+        messages += made
     return messages
 
 
-def _user(message: ModelMessage) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": "".join(_words(part) for part in message.parts)}]
+def _are_one(first: Json, more: Json) -> bool:
+    plain = first.keys() == more.keys() == {"role", "content"}
+    return plain and first["role"] == more["role"] != "system"
 
 
-def _answer(parts: list[Part]) -> list[dict[str, Any]]:
+def _joined(first: str | list[Json], more: str | list[Json]) -> str | list[Json]:
+    """Two contents as one."""
+    if isinstance(first, str) and isinstance(more, str):
+        return "\n\n".join(text for text in (first, more) if text)
+    both = [[{"type": "text", "text": said}] if isinstance(said, str) else said for said in (first, more)]
+    return [piece for pieces in both for piece in pieces if piece.get("text") != ""]
+
+
+def _instructions(request: ModelRequest, quirks: Quirks) -> list[Json]:
+    said = request.instructions
+    schema = request.settings.response_schema
+    if schema is not None and quirks.schema != "json_schema":
+        shape = msgspec.json.encode(clean_json(schema)).decode()
+        said = f"{said}\n\nAnswer with JSON alone, which follows this JSON Schema:\n{shape}".lstrip()
+    if not said:
+        return []
+    content: Any = said
+    if request.settings.cache and quirks.cache == "cache_control":
+        content = [{"type": "text", "text": said, "cache_control": {"type": "ephemeral"}}]
+    return [{"role": "system", "content": content}]
+
+
+def _question(message: ModelMessage, quirks: Quirks) -> str | list[Json]:
+    content: list[tuple[Part, Json]] = []
+    for part in message.parts:
+        match part:
+            case TextPart() | RefusalPart():
+                content.append((part, {"type": "text", "text": part.text}))
+            case ImagePart():
+                content.append((part, _image(part, quirks)))
+            case FilePart():
+                content.append((part, _file(part, quirks)))
+            case _:
+                pass
+    if all(piece["type"] == "text" for _, piece in content):
+        return join_words((part, piece["text"]) for part, piece in content)
+    return [piece for _, piece in content if piece.get("text") != ""]
+
+
+def _image(part: ImagePart, quirks: Quirks) -> Json:
+    if not quirks.images:
+        return {"type": "text", "text": unseen_file(part)}
+    return {"type": "image_url", "image_url": {"url": data_url(part)}}
+
+
+def _file(part: FilePart, quirks: Quirks) -> Json:
+    words = file_words(part)
+    if words is None and quirks.files:
+        return {"type": "file", "file": {"filename": file_name(part), "file_data": data_url(part)}}
+    return {"type": "text", "text": words or unseen_file(part)}
+
+
+class _Answer:
     """Assistant and tool messages in the order of their parts: words and calls, then the calls' results."""
-    messages: list[dict[str, Any]] = []
-    text: list[str] = []
-    calls: list[dict[str, Any]] = []
 
-    def say() -> None:
-        if text or calls:
-            message: dict[str, Any] = {"role": "assistant", "content": "".join(text) or None}
-            if calls:
-                message["tool_calls"] = calls.copy()
-            messages.append(message)
-        text.clear()
-        calls.clear()
+    def __init__(self, quirks: Quirks) -> None:
+        self._quirks = quirks
+        self._found: list[Json] = []
+        self._text: list[str] = []
+        self._calls: list[Json] = []
+        self._thoughts: list[str] = []
+        self._sealed: list[Any] = []
 
-    for part in parts:
-        if isinstance(part, ToolResultPart):
-            say()
-            messages.append({"role": "tool", "tool_call_id": part.call, "content": _result(part)})
-        elif isinstance(part, ToolCallPart):
-            calls.append(_call(part))
-        elif words := _words(part):
-            text.append(words)
-    say()
-    return messages
+    def messages(self, parts: list[Part]) -> list[Json]:
+        """What these parts come to."""
+        for part in parts:
+            match part:
+                case ToolCallPart() | ToolResultPart() if not self._quirks.tools:
+                    pass
+                case ToolResultPart():
+                    self._say()
+                    self._found.append(
+                        {"role": "tool", "tool_call_id": self._id(part.call), "content": result_text(part)}
+                    )
+                case ToolCallPart():
+                    function = {"name": called_name(part), "arguments": call_arguments(part)}
+                    self._calls.append({"id": self._id(part.call), "type": "function", "function": function})
+                case TextPart() | RefusalPart():
+                    self._text.append(part.text)
+                case ReasoningPart():
+                    self._thoughts.append(part.text)
+                    if part.sealed is not None and self._quirks.seal and part.format == self._quirks.seal:
+                        given: Any = part.sealed
+                        self._sealed += cast("list[Any]", given) if isinstance(given, list) else [given]
+                case _:
+                    pass
+        self._say()
+        return self._found
+
+    def _say(self) -> None:
+        text = "".join(self._text)
+        if text or self._calls:
+            message: Json = {"role": "assistant", "content": text or None}
+            if self._calls:
+                message["tool_calls"] = self._calls
+                if self._quirks.thoughts:
+                    message[self._quirks.thoughts] = "".join(self._thoughts)
+            if self._quirks.signed:
+                _sign(self._calls, self._sealed, self._quirks.signed)
+            elif self._sealed:
+                message["reasoning_details"] = self._sealed
+            self._found.append(message)
+        self._text, self._calls, self._thoughts, self._sealed = [], [], [], []
+
+    def _id(self, call: str) -> str:
+        if self._quirks.call_ids == "any":
+            return call
+        return hashlib.sha256(call.encode("utf-8", "replace")).hexdigest()[:9]
 
 
-def _words(part: Part) -> str:
-    match part:
-        case TextPart() | RefusalPart():
-            return part.text
-        case ReasoningPart() | ToolCallPart() | ToolResultPart():
-            return ""
+def _sign(calls: list[Json], sealed: list[Any], stand_in: str) -> None:
+    """Put back what came beside each call; the first must have something."""
+    for item in sealed:
+        fields: Json = cast("Json", item) if isinstance(item, dict) else {}
+        at: Any = fields.get("call")
+        if type(at) is int and 0 <= at < len(calls):
+            calls[at]["extra_content"] = fields.get("extra_content")
+    if calls:
+        calls[0].setdefault("extra_content", {"google": {"thought_signature": stand_in}})
 
 
-def _call(part: ToolCallPart) -> dict[str, Any]:
-    # Servers parse the arguments again and fail on what is no object, so a botched call is wrapped in one.
-    arguments = part.arguments if part.arguments is not None else {"unparsed": part.raw_arguments or ""}
-    function = {"name": part.name, "arguments": msgspec.json.encode(arguments).decode()}
-    return {"id": part.call, "type": "function", "function": function}
+def _tools(request: ModelRequest, quirks: Quirks) -> Json:
+    if not request.tools or not quirks.tools:
+        return {}
+    given: Json = {"tools": [_tool(tool) for tool in request.tools]}
+    choice = chosen_tool(request)
+    if isinstance(choice, dict):
+        given["tool_choice"] = {"type": "function", "function": choice}
+    elif choice is not None:
+        given["tool_choice"] = quirks.required if choice == "required" else choice
+    if quirks.parallel:
+        given["parallel_tool_calls"] = request.settings.parallel_tool_calls
+    return given
 
 
-def _result(part: ToolResultPart) -> str:
-    if part.error is not None:
-        return f"Error {part.error.code}: {part.error.message}"
-    if isinstance(part.output, str):
-        return part.output
-    return msgspec.json.encode(part.output).decode()
-
-
-def _tool(tool: ToolSpec) -> dict[str, Any]:
-    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+def _tool(tool: ToolSpec) -> Json:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool_schema(tool)}
     return {"type": "function", "function": function}
+
+
+def _reasoning(effort: str | None, quirks: Quirks) -> Json:
+    if effort is None or quirks.reasoning == "none":
+        return {}
+    return (
+        {"reasoning": {"effort": effort}} if quirks.reasoning == "reasoning" else {"reasoning_effort": effort}
+    )
+
+
+def _format(schema: Json, quirks: Quirks) -> Json | None:
+    match quirks.schema:
+        case "json_schema":
+            shape = {"name": SCHEMA_NAME, "schema": schema, "strict": is_strict(schema)}
+            return {"type": "json_schema", "json_schema": shape}
+        case "json_object":
+            return {"type": "json_object"}
+        case "words":
+            return None
