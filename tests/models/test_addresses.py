@@ -51,3 +51,22 @@ def test_a_base_url_that_is_none_is_refused(url: str) -> None:
 
 def test_a_base_url_is_used_as_given() -> None:
     assert read_url({"U": "http://localhost:8000/api/v1/"}, "U", None) == "http://localhost:8000/api/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://x.openai.azure.com/openai/v1?api-version=1", "has a . or a # in it"),
+        ("http://h/v1#here", "has a . or a # in it"),
+        (
+            "http://h/v1/chat/completions",
+            "ends in /chat/completions, which Porch adds itself; leave that off",
+        ),
+        ("http://h/v1/messages/", "ends in /messages,"),
+        ("http://h/v1/responses", "ends in /responses,"),
+    ],
+)
+def test_an_address_with_more_than_its_base_says_what_to_leave_off(url: str, words: str) -> None:
+    with pytest.raises(ModelNotConfigured, match=words) as caught:
+        read_url({"U": url}, "U", None)
+    assert caught.value.message.startswith("U ")

@@ -70,7 +70,7 @@ def test_what_is_no_key_is_refused_without_being_repeated(tmp_path: Path, wrong:
 
 def test_a_key_for_who_takes_none_is_refused(tmp_path: Path) -> None:
     keys = ModelKeys(tmp_path)
-    for provider in ("anthropic", "local", "../etc"):
+    for provider in ("openai-responses", "local", "../etc"):
         with pytest.raises(NotFound, match="'openai'"):
             keys.put(provider, KEY)
     with pytest.raises(NotFound, match="OPENAI_API_KEY"):
@@ -155,30 +155,40 @@ def test_while_a_key_changes_there_is_always_one(tmp_path: Path, monkeypatch: py
     assert all(key.startswith("sk-kept-key-") for key in seen)
 
 
-def test_that_a_key_was_refused_is_known_after_a_restart_and_forgotten_with_the_key(tmp_path: Path) -> None:
-    keys = ModelKeys(tmp_path)
-    keys.put("openai", KEY)
-    keys.note_test("openai", OTHER, refused=True)
-    assert not keys.is_refused("openai"), "it was another key that was tested"
-    keys.note_test("openai", KEY, refused=True)
-    again = ModelKeys(tmp_path)
-    assert again.is_refused("openai")
-    assert again.over({})["OPENAI_API_KEY"] == KEY
-    again.put("openai", OTHER)
-    assert not ModelKeys(tmp_path).is_refused("openai")
-    again.note_test("openai", OTHER, refused=True)
-    again.note_test("openai", OTHER, refused=False)
-    assert not ModelKeys(tmp_path).is_refused("openai")
-    again.note_test("openai", OTHER, refused=True)
-    again.remove("openai")
-    assert not ModelKeys(tmp_path).is_refused("openai")
-
-
-@pytest.mark.parametrize(("status", "refused"), [(401, True), (500, False), (429, False)])
-async def test_a_test_tells_a_refused_key_from_a_provider_in_trouble(
-    tmp_path: Path, egress: Egress, status: int, refused: bool
+async def test_that_a_kept_key_was_refused_is_known_after_a_restart_until_another_comes(
+    tmp_path: Path, egress: Egress
 ) -> None:
-    async with upstream(plain(status)) as place:
+    async with upstream(plain(401)) as place:
+        environ = {"OPENAI_BASE_URL": place.url}
+        models = Models(environ, egress, keys=ModelKeys(tmp_path))
+        await models.keep_key("openai", KEY)
+        with pytest.raises(ModelError):
+            await models.probe("openai:m")
+        again = Models(environ, egress, keys=ModelKeys(tmp_path))
+        assert again.is_refused("openai")
+        await again.keep_key("openai", OTHER)
+        assert not again.is_refused("openai")
+        await again.forget_key("openai")
+        assert not again.is_refused("openai")
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "refused"),
+    [
+        (401, b"", True),
+        (403, b'{"error": {"message": "Your API key was reported as leaked."}}', True),
+        (400, b'{"error": "Incorrect API key provided: sk-..."}', True),
+        (403, b"", False),
+        (403, b'{"error": {"code": "model_not_found", "message": "no access to model m"}}', False),
+        (401, b'{"error": {"message": "insufficient permissions. Missing scopes: model.request"}}', False),
+        (500, b"", False),
+        (429, b"", False),
+    ],
+)
+async def test_a_test_tells_a_refused_key_from_one_that_may_not_and_from_a_provider_in_trouble(
+    tmp_path: Path, egress: Egress, status: int, body: bytes, refused: bool
+) -> None:
+    async with upstream(plain(status, body)) as place:
         for environ, keys in (({}, ModelKeys(tmp_path)), ({"OPENAI_API_KEY": OTHER}, None)):
             models = Models({"OPENAI_BASE_URL": place.url, **environ}, egress, keys=keys)
             if keys:
@@ -186,7 +196,7 @@ async def test_a_test_tells_a_refused_key_from_a_provider_in_trouble(
             with pytest.raises(ModelError):
                 await models.probe("openai:m")
             assert models.is_refused("openai") is refused
-    assert ModelKeys(tmp_path).is_refused("openai") is refused
+    assert ModelKeys(tmp_path).refusals.has("openai", KEY) is refused
 
 
 async def test_without_a_place_for_keys_the_environment_is_named(egress: Egress) -> None:

@@ -1,6 +1,7 @@
 """From a model's name to an answer, and what is said about models that are not there."""
 
 import asyncio
+import datetime
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -8,9 +9,12 @@ from dataclasses import dataclass
 import pytest
 
 from porch.contract.errors import InvalidInput, ModelError, Unavailable
-from porch.egress import Egress
-from porch.models import Availability, ModelNotConfigured, Models
+from porch.egress import Egress, EgressSettings
+from porch.models import Availability, ModelNotConfigured, Models, catalogue
 from porch.models.catalogue import as_of, find_card, known_models
+from porch.models.places import PLACES, try_first
+from porch.providers.chat_completions.profiles import PROFILES
+from porch.providers.traits import find_openai
 from tests.providers.asking import KEY, ask, request
 from tests.providers.upstream import DONE, SAY, STOP, answer, hang, plain, upstream
 
@@ -94,10 +98,7 @@ async def test_a_bundled_model_that_does_not_start_is_a_model_error(egress: Egre
     [
         ("nonsense", '"provider:model"'),
         ("openai:", '"provider:model"'),
-        ("nobody:model", "Known: openai:, ollama:, local:, scripted:"),
-        ("anthropic:claude", "Anthropic is not built in yet"),
-        ("openrouter:x/y", "OpenRouter is not built in yet"),
-        ("openai-responses:gpt-5", "not built in yet"),
+        ("nobody:model", "Known: openai:, openai-responses:, anthropic:, openrouter:, "),
         ("local:llama", '"local:smollm2"'),
     ],
 )
@@ -135,35 +136,89 @@ def test_the_longest_name_decides_and_only_at_its_end() -> None:
     assert find_card("openai", "gpt-4").context_tokens == 8192
 
 
+def test_what_a_provider_has_ended_is_not_offered_and_what_it_could_do_is_still_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    day = datetime.date(2027, 1, 14)
+    monkeypatch.setattr(catalogue, "_today", lambda: day - datetime.timedelta(days=1))
+    assert "gpt-4o-mini" in known_models("openai")
+    assert "claude-3-haiku" not in known_models("anthropic")
+    assert "o3-mini" not in known_models("openai-responses")
+    assert try_first("openai") == "openai:gpt-4o-mini"
+    monkeypatch.setattr(catalogue, "_today", lambda: day)
+    assert "gpt-4o-mini" not in known_models("openai")
+    assert find_card("openrouter", "openai/gpt-4o-mini").known
+    assert try_first("openai").removeprefix("openai:") in known_models("openai")
+    assert try_first("openrouter") == "openrouter:openai/gpt-4o-mini", "a router goes by its own days"
+
+
 def test_the_catalogue_is_dated_and_plausible() -> None:
     assert as_of().year >= 2025
-    for provider in ("openai", "ollama", "local", "scripted"):
+    for provider in ("openai", "anthropic", "google", "deepseek", "groq", "ollama", "local", "scripted"):
         for name in known_models(provider):
             card = find_card(provider, name)
             assert card.context_tokens >= (card.max_output_tokens or 0) > -1
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "context", "output"),
+    [
+        ("openai", "gpt-6-luna", 1_050_000, 128_000),
+        ("openai-responses", "gpt-6.1-terra", 1_050_000, 128_000),
+        ("openai", "gpt-6.2-sol", 1_050_000, 128_000),
+        ("openai", "gpt-5.6", 1_050_000, 128_000),
+        ("anthropic", "claude-sonnet-4-6", 1_000_000, 128_000),
+        ("anthropic", "claude-opus-4-7", 1_000_000, 128_000),
+        ("anthropic", "claude-fable-5", 1_000_000, 128_000),
+        ("openrouter", "anthropic/claude-sonnet-4.6", 1_000_000, 128_000),
+    ],
+)
+def test_the_limits_of_the_newer_models_are_known(
+    provider: str, model: str, context: int, output: int
+) -> None:
+    card = find_card(provider, model)
+    assert (card.context_tokens, card.max_output_tokens) == (context, output)
+    assert (card.tools, card.vision, card.reasoning) == (True, True, True)
+
+
+def test_of_each_of_openais_models_that_reason_it_is_known_how_it_may_be_asked_to() -> None:
+    for name in known_models("openai"):
+        traits = find_openai(name)
+        assert (traits.sampling == "unthinking") == find_card("openai", name).reasoning, name
+
+
+def test_where_tools_are_said_to_be_taken_instead_is_a_provider_in_another_dialect() -> None:
+    for name, quirks in PROFILES.items():
+        assert not quirks.tools_at or PLACES[quirks.tools_at].dialect != PLACES[name].dialect
+
+
+def test_what_stands_in_for_a_model_that_has_ended_takes_an_agents_tools(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue, "_today", lambda: datetime.date(2030, 1, 1))
+    assert find_openai(try_first("openai").removeprefix("openai:")).tools != "elsewhere"
 
 
 async def named(models: Models, provider: str, seconds: float = 2) -> Availability:
     return next(found for found in await models.available(seconds=seconds) if found.provider == provider)
 
 
-async def test_what_is_available_names_variables_and_never_keys(egress: Egress) -> None:
-    environ = {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": "sk-ant-secret", "OLLAMA_HOST": "127.0.0.1:1"}
-    models = Models(environ, egress, Local())
-    found = await models.available()
-    assert KEY not in repr(found)
-    assert "secret" not in repr(found)
-    assert {item.provider: item.ready for item in found} == {
-        "local": True,
-        "openai": True,
-        "ollama": False,
-        "openai-responses": False,
-        "anthropic": False,
-        "openrouter": False,
-        "scripted": True,
-    }
-    assert (await named(models, "anthropic")).key == "ANTHROPIC_API_KEY"
-    assert "not for real work" in (await named(models, "local")).note
+async def test_what_is_available_names_variables_and_never_keys() -> None:
+    nowhere = "http://127.0.0.1:1"
+    environ = {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": "sk-ant-secret", "ANTHROPIC_BASE_URL": nowhere}
+    # Nobody listens at that proxy, so OpenAI is not asked whether it takes the key.
+    async with Egress(EgressSettings(proxy=nowhere)) as egress:
+        models = Models({**environ, "OLLAMA_HOST": "127.0.0.1:1"}, egress, Local())
+        found = await models.available()
+        assert KEY not in repr(found)
+        assert "secret" not in repr(found)
+        ready = {item.provider for item in found if item.ready}
+        assert ready == {"local", "openai", "openai-responses", "scripted"}
+        assert {item.provider for item in found if item.key} == {"openai", "openai-responses", "anthropic"}
+        assert (await named(models, "anthropic")).key == "ANTHROPIC_API_KEY"
+        assert "not for real work" in (await named(models, "local")).note
+        groq = await named(models, "groq")
+        assert (groq.unset, groq.usual, groq.note) == (True, False, "no key; set GROQ_API_KEY")
 
 
 async def test_an_ollama_that_answers_shows_its_models(egress: Egress) -> None:

@@ -12,9 +12,9 @@ import pytest
 from porch.egress import Egress
 from porch.models import Models
 from porch.models.catalogue import known_models
-from porch.models.keys import FILE, ModelKeys
-from porch.models.pages import TRIED_FIRST
+from porch.models.keys import FILE, VARIABLES, ModelKeys
 from porch.models.pages import router as pages
+from porch.models.places import PLACES, try_first
 from porch.models.routes import router as routes
 from tests.conftest import FreshUrls
 from tests.http.app import Tenant, World, assembled
@@ -64,7 +64,7 @@ async def test_the_list_tells_state_and_abilities_of_every_provider(desk: Desk) 
     items = {item["provider"]: item for item in told["items"]}
     assert items["scripted"]["models"][0]["tools"] is True
     assert items["openai"]["takes_key"]
-    assert {name for name, item in items.items() if item["takes_key"]} == {"openai"}
+    assert {name for name, item in items.items() if item["takes_key"]} == set(VARIABLES)
     assert items["local"]["ready"] is False
     assert items["openai"]["models"] == [], "another server stands there, and lists nothing"
     assert "gives no list of its models" in items["openai"]["note"]
@@ -77,6 +77,8 @@ async def test_of_openai_itself_the_table_of_models_is_told(desk: Desk) -> None:
     listed = next(item["models"] for item in told if item["provider"] == "openai")
     four = next(model for model in listed if model["name"] == "openai:gpt-4o")
     assert (four["context_tokens"], four["vision"], four["known"]) == (128_000, True, True)
+    assert (four["price"]["input"], four["price"]["currency"]) == ("2.5", "USD")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", four["price"]["priced_at"])
 
 
 async def test_another_server_shows_its_own_models_and_none_of_openais(desk: Desk) -> None:
@@ -97,12 +99,16 @@ async def test_a_key_that_was_refused_is_shown_so_until_it_is_tested_again_or_ch
     assert await state() == "refused"
     listed = (await desk.client.get("/api/v1/models")).json["items"]
     openai = next(item for item in listed if item["provider"] == "openai")
-    assert (openai["ready"], "refused when it was last tested" in openai["note"]) == (False, True)
+    assert (openai["ready"], "refused when it was last used" in openai["note"]) == (False, True)
+    desk.place.behaviours[:] = [plain(200, b'{"data": [{"id": "m"}]}')]
+    page = (await desk.client.get("/models")).body.decode()
+    assert 'data-try="trial-openai-1"' in page, "it can be tested again"
     desk.place.behaviours[:] = [GOOD]
     await desk.send("/models/test", model="openai:m")
     assert await state() == "ready"
     desk.place.behaviours[:] = [plain(401)]
     await desk.send("/models/test", model="openai:m")
+    desk.place.behaviours[:] = [GOOD]
     assert await state() == "refused"
     await desk.client.put(f"{KEYS}/openai", json={"key": KEY[::-1]})
     assert await state() == "ready"
@@ -185,7 +191,7 @@ async def test_a_test_that_fails_says_why_and_what_to_do(desk: Desk) -> None:
         return tried.json["detail"]
 
     assert "switched off" in await failed("local:smollm2")
-    assert "not built in yet" in await failed("anthropic:claude")
+    assert "needs a key: add one on the Models page" in await failed("anthropic:claude")
     assert "no provider" in await failed("nobody:m")
     desk.place.behaviours[:] = [plain(401)]
     assert "asks for a key" in await failed("openai:m")
@@ -220,7 +226,7 @@ async def test_a_key_that_did_not_do_leaves_its_form_open_for_another(desk: Desk
     assert b'id="try-openai" name="model" value="openai:tried-one"' in refused.body
     short = await desk.send("/models/keys/openai", key="short")
     assert (short.status, bool(opened.search(short.body))) == (422, True)
-    assert re.search(rb'id="field-key"[^>]* autofocus', short.body)
+    assert re.search(rb'id="key-openai"[^>]* autofocus', short.body)
     assert not opened.search((await desk.client.get("/models")).body)
 
 
@@ -228,12 +234,14 @@ async def test_a_kept_key_is_no_key_of_the_environment(desk: Desk) -> None:
     await desk.client.put(f"{KEYS}/openai", json={"key": KEY})
     assert b"key found in" not in (await desk.client.get("/models")).body
     listed = (await desk.client.get("/api/v1/models")).json["items"]
-    assert next(item["key"] for item in listed if item["provider"] == "openai-responses") is None
+    shared = next(item for item in listed if item["provider"] == "openai-responses")
+    assert (shared["key"]["source"], shared["takes_key"]) == ("kept", False), "it stands at openai"
 
 
-def test_the_model_that_a_key_is_tried_with_can_be_chosen_afterwards() -> None:
-    for provider, name in TRIED_FIRST.items():
-        assert name.removeprefix(f"{provider}:") in known_models(provider)
+@pytest.mark.parametrize("provider", sorted(PLACES))
+def test_the_model_that_a_key_is_tried_with_can_be_chosen_afterwards(provider: str) -> None:
+    first, names = try_first(provider), known_models(provider)
+    assert not first or not names or first.removeprefix(f"{provider}:") in names
 
 
 async def test_what_is_typed_for_a_model_is_text_on_the_page(desk: Desk) -> None:

@@ -3,7 +3,9 @@
 from porch.models.addresses import ModelNotConfigured
 from porch.models.availability import BUNDLED_LABEL, Availability
 from porch.models.catalogue import ModelCard
-from porch.models.service import LocalModel, Models, Probe, ResolvedModel
+from porch.models.makers import LocalModel
+from porch.models.service import Models, ResolvedModel
+from porch.models.trials import Probe, Trial
 
 __all__ = [
     "BUNDLED_LABEL",
@@ -14,4 +16,5 @@ __all__ = [
     "Models",
     "Probe",
     "ResolvedModel",
+    "Trial",
 ]

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from porch.contract.errors import InvalidInput
 
 OLLAMA_PORT = 11434
+# What stands at the end of the examples in providers' documentation, from where addresses are copied.
+PATHS = ("/chat/completions", "/responses", "/messages")
 
 
 class ModelNotConfigured(InvalidInput):
@@ -38,6 +40,12 @@ def read_url(environ: Mapping[str, str], name: str, default: str | None) -> str 
         whole = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
     except ValueError:
         whole = False
+    if whole and ("?" in url or "#" in url):
+        raise ModelNotConfigured(
+            f"{name} has a ? or a # in it, behind which nothing can be asked; leave off what begins there."
+        )
+    if whole and (path := next((path for path in PATHS if url.endswith(path)), None)):
+        raise ModelNotConfigured(f"{name} ends in {path}, which Porch adds itself; leave that off.")
     if not whole or not url.isprintable() or " " in url:
         raise ModelNotConfigured(
             f"{name} is not an http:// or https:// URL; write it like http://localhost:8000/v1."

@@ -3,23 +3,20 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
-from porch.egress import Egress, EgressError
-from porch.models.addresses import ModelNotConfigured, ollama_url, read_key, read_url
+from porch.egress import Egress, EgressError, Reach
+from porch.models.addresses import ModelNotConfigured, ollama_url
+from porch.models.catalogue import ModelCard
+from porch.models.places import Place, find_place
+from porch.models.prices import Price
 from porch.providers.failures import show_url
 
 BUNDLED = "smollm2"
 BUNDLED_LABEL = "small demo model, for trying things out; not for real work"
-OPENAI_URL = "https://api.openai.com/v1"
-LATER = {
-    "openai-responses": ("OpenAI Responses", "OPENAI_API_KEY"),
-    "anthropic": ("Anthropic", "ANTHROPIC_API_KEY"),
-    "openrouter": ("OpenRouter", "OPENROUTER_API_KEY"),
-}
-MAX_LISTED = 200
-MAX_LIST_BYTES = 1024 * 1024
+MAX_LISTED = 600
+MAX_LIST_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +25,10 @@ class Availability:
 
     `ready` says that a model of it can be asked now; `key` names the variable in which a key was found,
     never the key; `models` are names known to be there, as an agent's definition would give them. `refused`: the
-    key was, when it was last tested. `elsewhere`: another server than the provider's own stands behind the name.
+    key was, when it was last used. `elsewhere`: another server than the provider's own stands behind the name.
+    `usual` ones are shown to everybody; of the others those that are not `unset`. `cards` holds what the provider
+    itself tells of its models, `prices` what it asks for them. `unreached`: it is set up, and nothing answers at its
+    address.
     """
 
     provider: str
@@ -39,6 +39,20 @@ class Availability:
     key: str | None = None
     refused: bool = False
     elsewhere: bool = False
+    usual: bool = True
+    unset: bool = False
+    unreached: bool = False
+    cards: Mapping[str, ModelCard] = field(default_factory=dict[str, ModelCard], repr=False)
+    prices: Mapping[str, Price] = field(default_factory=dict[str, Price], repr=False)
+
+    @property
+    def state(self) -> str:
+        """`ready`, `refused`, `not reached` or `not set up`."""
+        if self.refused:
+            return "refused"
+        if self.unreached:
+            return "not reached"
+        return "ready" if self.ready else "not set up"
 
 
 def look_at_bundled(state: str) -> Availability:
@@ -49,29 +63,40 @@ def look_at_bundled(state: str) -> Availability:
     return Availability("local", "Bundled", ready, note, [f"local:{BUNDLED}"] if ready else [])
 
 
-def look_at_openai(environ: Mapping[str, str], *, kept: bool = False, refused: bool = False) -> Availability:
-    """OpenAI or a compatible server, by the variables that are set.
+def look_at_place(
+    environ: Mapping[str, str], place: Place, *, kept: bool = False, refused: bool = False
+) -> Availability:
+    """A provider by the variables that are set.
 
-    `kept`: the key is one that Porch itself keeps; `refused`: its last test ended so.
+    `kept`: the key is one that Porch itself keeps; `refused`: its last use ended so.
     """
+    plain = Availability(place.name, place.label, False, "", [], usual=place.usual)
     try:
-        key = read_key(environ, "OPENAI_API_KEY")
-        url = read_url(environ, "OPENAI_BASE_URL", None)
+        found = find_place(environ, place)
     except ModelNotConfigured as error:
-        return Availability("openai", "OpenAI", False, error.message, [])
-    if key is None and url is None:
-        note = "no key; set OPENAI_API_KEY, or OPENAI_BASE_URL for a compatible server"
-        return Availability("openai", "OpenAI", False, note, [])
-    found = "key found in OPENAI_API_KEY" if key else "without a key"
+        return replace(plain, note=error.message)
+    if found is None:
+        return replace(plain, note=_unset(place), unset=True)
+    note = f"key found in {place.key}" if found.key else "without a key"
     if kept:
-        found = "key kept by Porch"
-    note = f"{found}, at {show_url(url)}" if url else found
+        note = "key kept by Porch"
+    if found.given:
+        note += f", at {show_url(found.url)}"
     if refused:
-        note += "; it was refused when it was last tested: test it again, or give another"
-    variable = "OPENAI_API_KEY" if key and not kept else None
-    return Availability(
-        "openai", "OpenAI", not refused, note, [], variable, refused, elsewhere=url not in (None, OPENAI_URL)
+        note += "; it was refused when it was last used: test it again, or give another"
+    variable = place.key if found.key and not kept else None
+    return replace(
+        plain, ready=not refused, note=note, key=variable, refused=refused, elsewhere=found.elsewhere
     )
+
+
+def _unset(place: Place) -> str:
+    if place.url is None:
+        also = f", with its key in {place.key} if it asks for one"
+        return f"no address; set {place.variable} to where it runs{also}"
+    if place.holder == "openai":
+        return f"no key; set {place.key}, or {place.variable} for a compatible server"
+    return f"no key; set {place.key}"
 
 
 async def look_at_ollama(egress: Egress, environ: Mapping[str, str], seconds: float) -> Availability:
@@ -97,14 +122,6 @@ def unseen_ollama(environ: Mapping[str, str]) -> Availability:
     return Availability("ollama", "Ollama", False, note, [])
 
 
-def look_at_later(environ: Mapping[str, str], name: str) -> Availability:
-    """A provider that is not built in yet; a key that waits for it is named."""
-    label, variable = LATER[name]
-    found = variable if environ.get(variable, "").strip() else None
-    note = "not built in yet" + (f" (key found in {variable})" if found else "")
-    return Availability(name, label, False, note, [], found)
-
-
 def look_at_scripted() -> Availability:
     """The model that speaks on cue."""
     note = "speaks on cue, in this process; for tests and demos"
@@ -112,7 +129,8 @@ def look_at_scripted() -> Availability:
 
 
 async def _ollama_models(egress: Egress, url: str, seconds: float) -> list[str] | None:
-    reply = await egress.get(f"{url}/api/tags", headers={"Accept": "application/json"}, seconds=seconds)
+    headers = {"Accept": "application/json"}
+    reply = await egress.get(f"{url}/api/tags", headers=headers, seconds=seconds, reach=Reach.OPERATOR)
     try:
         body = await reply.read_all(MAX_LIST_BYTES)
     finally:

@@ -13,12 +13,14 @@ from pathlib import Path
 import msgspec
 
 from porch.contract.errors import InvalidInput, NotFound, SetupError
+from porch.models.places import PLACES
+from porch.models.refusals import FILE as REFUSALS
+from porch.models.refusals import Refusals
 from porch.storage.private_file import write_private
 
 FILE = "model-keys.json"
-VARIABLES = {"openai": "OPENAI_API_KEY"}
-# Beside a key in the file: the provider did not take it when it was last tested.
-REFUSED = ":refused"
+# Of every provider that takes a key and keeps it under its own name.
+VARIABLES = {place.name: place.key for place in PLACES.values() if place.key and not place.keeper}
 SHORTEST, LONGEST = 8, 512
 # Of a shorter key, four characters would tell too much.
 TELLING = 16
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 class ModelKeys:
     """The keys in a data folder's `model-keys.json`, read once and written at each change.
 
+    `refusals` says which keys, these and the environment's, were refused when they were last used.
     Raises SetupError for a file that is not what Porch wrote.
     """
 
@@ -35,7 +38,7 @@ class ModelKeys:
         self._path = data_dir / FILE
         kept = _read(self._path)
         self._variables = {VARIABLES[name]: key for name, key in kept.items() if name in VARIABLES}
-        self._refused = {name for name in VARIABLES if name in kept and name + REFUSED in kept}
+        self.refusals = Refusals(data_dir / REFUSALS)
 
     def over(self, environ: Mapping[str, str]) -> Mapping[str, str]:
         """The environment with these keys in place of its own, as they change."""
@@ -48,21 +51,10 @@ class ModelKeys:
             return None
         return key[-4:] if len(key) >= TELLING else ""
 
-    def is_refused(self, provider: str) -> bool:
-        """Whether the provider refused its kept key when that was last tested."""
-        return provider in self._refused
-
-    def note_test(self, provider: str, key: str, *, refused: bool) -> None:
-        """Remember what came of a test of `key`, if that is the one that is kept. Raises SetupError."""
-        variable = VARIABLES.get(provider, "")
-        if self._variables.get(variable) != key or refused == self.is_refused(provider):
-            return
-        self._write(self._variables, self._refused | {provider} if refused else self._refused - {provider})
-
     def put(self, provider: str, key: str) -> None:
         """Keep a key in place of the one before. Raises InvalidInput, SetupError when it cannot be written."""
         variable = _variable(provider)
-        self._write({**self._variables, variable: check_key(key)}, self._refused - {provider})
+        self._write({**self._variables, variable: check_key(key)})
 
     def remove(self, provider: str) -> None:
         """Forget a kept key. Raises NotFound where there is none."""
@@ -71,19 +63,16 @@ class ModelKeys:
             raise NotFound(
                 f"No key of {provider!r} is kept here. One that comes from {variable} goes with that variable."
             )
-        others = {name: key for name, key in self._variables.items() if name != variable}
-        self._write(others, self._refused - {provider})
+        self._write({name: key for name, key in self._variables.items() if name != variable})
 
-    def _write(self, variables: dict[str, str], refused: set[str]) -> None:
+    def _write(self, variables: dict[str, str]) -> None:
         names = {variable: provider for provider, variable in VARIABLES.items()}
         kept = {names[variable]: key for variable, key in variables.items()}
-        kept |= {provider + REFUSED: "yes" for provider in refused}
         write_private(self._path, msgspec.json.format(msgspec.json.encode(kept), indent=2) + b"\n")
         # In place and the new ones first: another thread may be looking for a key just now.
         self._variables.update(variables)
         for gone in self._variables.keys() - variables.keys():
             del self._variables[gone]
-        self._refused = refused
 
 
 def check_key(key: str) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from porch.contract.errors import ModelError
 from porch.models.availability import Availability
-from porch.models.catalogue import ModelCard, find_card, known_models
+from porch.models.catalogue import ModelCard, known_models
 from porch.models.keys import VARIABLES
+from porch.models.places import PLACES, try_first
 from porch.models.service import Models
 
 PROBE_SECONDS = 30.0
@@ -24,22 +25,37 @@ class KeySource:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A provider as found. `models` are whole names with what is known of each; a provider may have more."""
+    """A provider as found. `models` are whole names with what is known of each; a provider may have more.
+
+    `state` is as of an Availability; `variable` is where its key would be found, `key_page` where one gets
+    a key ("" where there is none). `usual` ones are shown to everybody; of the others those that are not `unset`.
+    """
 
     provider: str
     label: str
     ready: bool
     note: str
+    state: str
     takes_key: bool
     key: KeySource | None
     models: list[tuple[str, ModelCard]]
     refused: bool = False
     elsewhere: bool = False
+    usual: bool = True
+    unset: bool = False
+    unreached: bool = False
+    variable: str = ""
+    key_page: str = ""
 
     @property
     def unlisted(self) -> bool:
         """Whether it can be asked and nobody knows for which models: their names are for people to write."""
         return self.ready and self.elsewhere and not self.models
+
+    @property
+    def tried(self) -> bool:
+        """Whether its models are there to be tried: a key that was refused once may be taken the next time."""
+        return self.ready or self.refused
 
 
 async def list_offers(models: Models, *, seconds: float = 0.3) -> list[Offer]:
@@ -67,28 +83,41 @@ async def measure(models: Models, name: str) -> int:
 
 
 def _offer(models: Models, found: Availability) -> Offer:
+    place = PLACES.get(found.provider)
     return Offer(
         provider=found.provider,
         label=found.label,
         ready=found.ready,
         note=found.note,
+        state=found.state,
         takes_key=found.provider in VARIABLES,
         key=_key(models, found),
-        models=[(name, find_card(found.provider, name.partition(":")[2])) for name in choice(found)],
+        models=[(name, models.card_of(name)) for name in choice(found)],
         refused=found.refused,
         elsewhere=found.elsewhere,
+        usual=found.usual,
+        unset=found.unset,
+        unreached=found.unreached,
+        variable=place.key if place else "",
+        key_page=place.key_page if place else "",
     )
 
 
 def choice(found: Availability) -> list[str]:
     """Names to choose from: those it lists, else those that the table of models has of the provider itself."""
-    if found.models or not found.ready or found.elsewhere:
+    if found.models or found.elsewhere or not (found.ready or found.refused):
         return found.models
-    return [f"{found.provider}:{name}" for name in known_models(found.provider)]
+    first = try_first(found.provider) if found.refused else ""
+    return promised(found.provider) or ([first] if first else [])
+
+
+def promised(provider: str) -> list[str]:
+    """The names that the table of models has of a provider: what a key brings at least."""
+    return [f"{provider}:{name}" for name in known_models(provider)]
 
 
 def _key(models: Models, found: Availability) -> KeySource | None:
     ending = models.key_ending(found.provider)
     if ending is not None:
-        return KeySource("kept", VARIABLES[found.provider], ending)
+        return KeySource("kept", PLACES[found.provider].key, ending)
     return KeySource("environment", found.key) if found.key else None

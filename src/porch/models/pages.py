@@ -1,36 +1,57 @@
-"""`/models`: who can answer here, keys, and a test on the spot. Every form works without scripts."""
+"""`/models`: who can answer here, what each can do, keys, and a test on the spot. Every form works without scripts."""
 
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import Path, Request
+from fastapi import Path, Query, Request
 from starlette.responses import Response
 
 from porch.contract.errors import InvalidInput, PorchError
 from porch.contract.principal import Principal
 from porch.http.auth import requires
+from porch.http.event_stream import EventResponse
 from porch.http.pages import form, page_router, redirect, render
-from porch.models.availability import BUNDLED_LABEL, LATER
-from porch.models.catalogue import ModelCard
-from porch.models.keys import VARIABLES, log
-from porch.models.offers import Offer, list_offers, measure
+from porch.models.abilities import MAX_NAMES, View, chain_view, model_view
+from porch.models.availability import BUNDLED_LABEL
+from porch.models.keys import log
+from porch.models.offers import Offer, list_offers, measure, promised
+from porch.models.places import PLACES, try_first
 from porch.models.routes import default_model, installed
+from porch.models.service import Models
+from porch.models.trial_events import tell
 
 router = page_router("models")
 
-# Cheap, quick, and known to every account.
-TRIED_FIRST = {"openai": "openai:gpt-4o-mini"}
-SHOWN = 40
+# Of a provider's models: at once, behind a fold, and of what a key would bring.
+FIRST, SHOWN, PROMISED = 6, 40, 6
+TONES = {"refused": "danger", "not reached": "warn", "ready": "good", "not set up": "warn"}
+MAX_NAME = 200
 
 Reads = Annotated[Principal, requires("read:models")]
 Administers = Annotated[Principal, requires("admin:models")]
 Provider = Annotated[str, Path()]
+Chosen = Annotated[tuple[str, ...], Query()]
 
 
 @router.get("/models")
 async def get_models(request: Request, principal: Reads) -> Response:
     """Providers and their models, with keys to add and buttons to try."""
     return await _page(request, principal)
+
+
+@router.get("/models/abilities")
+async def get_abilities(request: Request, _: Reads, model: Chosen = (), tools: str = "") -> Response:
+    """What these models can do, as a piece of the page in which somebody is choosing them."""
+    names = [name.strip()[:MAX_NAME] for name in model[:MAX_NAMES] if name.strip()]
+    view = chain_view(installed(request), names, uses_tools=tools == "yes")
+    return render(request, "models/abilities.html", view=view)
+
+
+@router.post("/models/test/stream")
+async def post_trial(request: Request, _: Administers) -> Response:
+    """Ask a model for a sentence and stream it; what goes wrong is told in the stream."""
+    name = (await form(request)).get("model", "").strip()[:MAX_NAME]
+    return EventResponse(tell(name, installed(request).trial))
 
 
 @router.post("/models/test")
@@ -61,7 +82,9 @@ async def post_key(request: Request, principal: Administers, provider: Provider)
     log.info("The key of %s was set by %s", provider, principal.label)
     name = sent.get("model", "").strip()
     if not name:
-        return redirect(request, "/models", flash="The key is kept. Try a model with it below.")
+        return redirect(
+            request, "/models", flash="The key is kept. Test a model with it, to be sure that it works."
+        )
     try:
         took = await measure(models, name)
     except PorchError as error:
@@ -85,63 +108,78 @@ def _status(error: PorchError) -> int:
 
 
 async def _page(request: Request, principal: Principal, status: int = 200, **more: Any) -> Response:
-    offers = await list_offers(installed(request))
+    models = installed(request)
+    offers = await list_offers(models)
     may_change = principal.allows("admin", "models")
     told: dict[str, Any] = {"said": "", "problem": "", "tried": "", "wrong": {}, "open_key": "", **more}
+    views = [offer_view(models, offer, telling=may_change) for offer in offers]
+    others = [view for view in views if not view["set_up"]]
+    # A house in which only what needs no key can answer is shown at once where to get one.
+    keyless = not any(view["set_up"] and view["takes_key"] for view in views)
+    offered = [view for view in others if keyless and view["usual"]]
+    folded = [view for view in others if view not in offered]
     return render(
         request,
         "models/list.html",
         status,
         nav="models",
-        providers=[offer_view(offer, telling=may_change) for offer in offers],
-        names=[name for offer in offers if offer.ready for name, _ in offer.models],
+        providers=[view for view in views if view["set_up"]],
+        offered=offered,
+        folded=folded,
+        open_folded=told["open_key"] in [view["provider"] for view in folded],
+        names=[name for offer in offers if offer.tried for name, _ in offer.models],
         default=default_model(request),
         may_change=may_change,
         **told,
     )
 
 
-def offer_view(offer: Offer, *, telling: bool = False) -> dict[str, Any]:
-    """A provider on its card; `telling`: with the end of its key."""
+def offer_view(models: Models, offer: Offer, *, telling: bool = False) -> View:
+    """A provider as its card or its line shows it; `telling`: with the end of its key."""
+    place = PLACES.get(offer.provider)
     return {
         "provider": offer.provider,
         "label": offer.label,
-        "state": _state(offer),
-        "later": offer.provider in LATER,
+        "state": (offer.state, TONES[offer.state]),
+        "tried": offer.tried,
+        "set_up": offer.ready
+        or offer.refused
+        or offer.key is not None
+        or (offer.elsewhere and not offer.unset),
+        "usual": offer.usual,
         "sentence": _sentence(offer),
         "caution": BUNDLED_LABEL.capitalize() + "." if offer.provider == "local" and offer.ready else "",
         "takes_key": offer.takes_key,
+        "keeper": PLACES[place.keeper].label if place and place.keeper else "",
         "key": offer.key if telling or offer.key is None else replace(offer.key, ending=""),
-        "variable": VARIABLES.get(offer.provider, ""),
+        "variable": offer.variable,
+        "address": place.variable if place and place.url is None else "",
+        "key_page": offer.key_page,
         "try_with": _try_with(offer),
-        "models": [_model_view(name, card) for name, card in offer.models[:SHOWN]],
+        # What shares another's key has mostly its models too, which stand there.
+        "first": 0 if place and place.keeper else FIRST,
+        "models": [model_view(name, card, models.price_of(name)) for name, card in offer.models[:SHOWN]],
         "more": max(0, len(offer.models) - SHOWN),
+        "promised": [] if offer.tried else _promised(models, offer.provider),
     }
 
 
-def _state(offer: Offer) -> tuple[str, str]:
-    if offer.refused:
-        return "refused", "danger"
-    return ("ready", "good") if offer.ready else ("not set up", "warn")
-
-
 def _try_with(offer: Offer) -> str:
+    """A model of which it is known that it is there, "" where none is."""
     if not offer.elsewhere:
-        return TRIED_FIRST.get(offer.provider, "")
-    return offer.models[0][0] if offer.models else f"{offer.provider}:"
+        return try_first(offer.provider)
+    return offer.models[0][0] if offer.models else ""
+
+
+def _promised(models: Models, provider: str) -> list[View]:
+    """What a key would bring, as far as the catalogue knows."""
+    names = promised(provider)[:PROMISED]
+    return [model_view(name, models.card_of(name), models.price_of(name)) for name in names]
 
 
 def _sentence(offer: Offer) -> str:
     """The note as a sentence for a page; the terminal's words for the rest."""
     if offer.provider == "local" and offer.ready:
         return "Runs on this machine, without a key and without the network."
-    if offer.provider == "openai" and not offer.ready and offer.key is None:
-        return "Needs a key. Add yours below, or set OPENAI_BASE_URL to a compatible server that needs none."
     note = offer.note[:1].upper() + offer.note[1:]
     return note if note.endswith((".", "…", "?")) else note + "."
-
-
-def _model_view(name: str, card: ModelCard) -> dict[str, Any]:
-    abilities = (("tools", card.tools), ("images", card.vision), ("thinking", card.reasoning))
-    able = [word for word, has in abilities if has]
-    return {"name": name, "context": card.context_tokens, "able": able, "known": card.known}

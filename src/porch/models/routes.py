@@ -9,6 +9,7 @@ from starlette.responses import Response
 from porch.contract.principal import Principal
 from porch.http.auth import requires
 from porch.http.routing import api_router, json_response
+from porch.models.abilities import model_record
 from porch.models.catalogue import as_of
 from porch.models.keys import LONGEST, SHORTEST, log
 from porch.models.offers import Offer, list_offers, measure
@@ -34,16 +35,30 @@ class KeyBody(BaseModel):
     )
 
 
+class PriceBody(BaseModel):
+    """What a million tokens cost, as decimals, and the day of that price."""
+
+    input: str = Field(examples=["0.15"])
+    cached: str | None = Field(examples=["0.075"], description="Read from the cache; null where unknown.")
+    output: str = Field(examples=["0.6"])
+    currency: str = Field(examples=["USD"])
+    priced_at: str = Field(examples=["2026-11-05"])
+    up_to_tokens: int | None = Field(description="A longer prompt costs more, how much is not known.")
+
+
 class ModelBody(BaseModel):
     """A model and what is known of it; limits are tokens."""
 
     name: str = Field(examples=["openai:gpt-4o-mini"])
-    known: bool = Field(description="Whether the table of models has it; the rest is cautious where not.")
+    known: bool = Field(
+        description="Whether the table or the provider's list says what it can do; the rest is cautious where not."
+    )
     context_tokens: int = Field(examples=[128000])
     max_output_tokens: int | None = Field(examples=[16384])
     tools: bool
     vision: bool
     reasoning: bool
+    price: PriceBody | None
 
 
 class ProviderBody(BaseModel):
@@ -93,7 +108,8 @@ class ProbeBody(BaseModel):
 async def list_models(request: Request, principal: Reads) -> Response:
     """Every provider with its state and its models."""
     telling = principal.allows("admin", "models")
-    items = [_provider(offer, telling=telling) for offer in await list_offers(installed(request))]
+    models = installed(request)
+    items = [_provider(models, offer, telling=telling) for offer in await list_offers(models)]
     return json_response({"default": default_model(request), "as_of": as_of(), "items": items})
 
 
@@ -133,10 +149,10 @@ def default_model(request: Request) -> str:
 
 async def _found(models: Models, provider: str) -> dict[str, object]:
     offers = await list_offers(models, seconds=0.01)
-    return next(_provider(offer, telling=True) for offer in offers if offer.provider == provider)
+    return next(_provider(models, offer, telling=True) for offer in offers if offer.provider == provider)
 
 
-def _provider(offer: Offer, *, telling: bool) -> dict[str, object]:
+def _provider(models: Models, offer: Offer, *, telling: bool) -> dict[str, object]:
     """`telling`: with the end of its key."""
     key = offer.key
     return {
@@ -147,16 +163,5 @@ def _provider(offer: Offer, *, telling: bool) -> dict[str, object]:
         "takes_key": offer.takes_key,
         "key": key
         and {"source": key.source, "variable": key.variable, "last4": key.ending if telling else ""},
-        "models": [
-            {
-                "name": name,
-                "known": card.known,
-                "context_tokens": card.context_tokens,
-                "max_output_tokens": card.max_output_tokens,
-                "tools": card.tools,
-                "vision": card.vision,
-                "reasoning": card.reasoning,
-            }
-            for name, card in offer.models
-        ],
+        "models": [model_record(name, card, models.price_of(name)) for name, card in offer.models],
     }

@@ -3,65 +3,39 @@
 import asyncio
 import logging
 import re
-import time
-from collections.abc import Callable, Mapping
-from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
-from porch.contract.definition import ModelSettings
-from porch.contract.errors import InvalidInput, ModelError, PorchError, SetupError, Unavailable
-from porch.contract.messages import TextPart
+from porch.contract.errors import InvalidInput, SetupError, Unavailable
 from porch.egress import Egress
-from porch.models.addresses import ModelNotConfigured, ollama_url, read_key, read_url
+from porch.models.addresses import ModelNotConfigured
 from porch.models.availability import (
     BUNDLED,
-    LATER,
-    OPENAI_URL,
     Availability,
     look_at_bundled,
-    look_at_later,
     look_at_ollama,
-    look_at_openai,
+    look_at_place,
     look_at_scripted,
     unseen_ollama,
 )
 from porch.models.catalogue import ModelCard, find_card
-from porch.models.keys import VARIABLES, ModelKeys
-from porch.models.listing import look_at_list, other_server, unseen_list
+from porch.models.keys import ModelKeys
+from porch.models.listing import LIST_SECONDS, look_at_list, unseen_list
 from porch.models.lookout import Lookout
-from porch.providers.assembly import Assembly
-from porch.providers.chat_completions import ChatCompletions, Quirks
-from porch.providers.endpoint import Endpoint, fixed
-from porch.providers.request import ModelMessage, ModelRequest, Provider, StepOutcome
+from porch.models.makers import LocalModel, make, make_bundled, make_ollama
+from porch.models.metered import Metered
+from porch.models.places import PLACES, Place, find_place, is_elsewhere
+from porch.models.prices import Price, find_price
+from porch.models.refusals import Refusals
+from porch.models.trials import Probe, Trial, probe, trial
+from porch.providers.request import Provider
 from porch.providers.scripted import Scripted
 
 log = logging.getLogger(__name__)
 
 # A list of models changes seldom, and who gives it is asked over the network.
 LIST_FRESH_SECONDS = 30.0
-
-
-class LocalEndpoint(Protocol):
-    """Where the bundled model's process listens."""
-
-    @property
-    def base_url(self) -> str: ...
-    @property
-    def api_key(self) -> str: ...
-
-
-class LocalModel(Protocol):
-    """The bundled model as a process that starts when it is first asked for."""
-
-    @property
-    def state(self) -> str:
-        """`absent`, `idle`, `starting`, `ready`, or `failed: ` and a sentence."""
-        ...
-
-    async def endpoint(self) -> LocalEndpoint:
-        """Where it listens, starting it if need be. Raises PorchError."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +48,6 @@ class ResolvedModel:
     max_output_tokens: int | None
     name: str
     card: ModelCard
-
-
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """A model's sign of life: the model that answered and the seconds to its first event."""
-
-    model: str
-    seconds: float
 
 
 class Models:
@@ -99,7 +65,6 @@ class Models:
         keys: ModelKeys | None = None,
     ) -> None:
         self._environ = keys.over(environ) if keys else environ
-        self._given = environ
         self._keys = keys
         self._changing = asyncio.Lock()
         self._egress = egress
@@ -108,14 +73,14 @@ class Models:
             lambda seconds: look_at_ollama(egress, self._environ, seconds),
             lambda: unseen_ollama(self._environ),
         )
-        self._list_lookout = self._new_list_lookout()
-        # Of keys that were tested and refused: which, by provider.
-        self._refused: dict[str, str] = {}
+        self._lists: dict[str, Lookout] = {}
+        self._told: dict[str, ModelCard] = {}
+        self._prices: dict[str, Price] = {}
+        self._refusals = keys.refusals if keys else Refusals()
         self._makers: dict[str, Callable[[str], Provider]] = {
-            "openai": self._openai,
-            "ollama": self._ollama,
+            "ollama": lambda _: make_ollama(egress, self._environ),
             "local": self._bundled,
-            "scripted": self._scripted,
+            "scripted": lambda _: Scripted(),
         }
         self._providers: dict[str, Provider] = {}
 
@@ -125,15 +90,15 @@ class Models:
         Raises InvalidInput for a name that nothing answers to, ModelNotConfigured when a key, an address or
         the weights are missing.
         """
-        provider, colon, model = name.partition(":")
-        maker = self._makers.get(provider)
-        if not colon or not model or maker is None:
+        provider, _, model = name.partition(":")
+        if not model or (provider not in PLACES and provider not in self._makers):
             raise self._unknown(name, provider, model)
+        if provider == "local":
+            _check_bundled(model)
         if provider not in self._providers:
-            self._providers[provider] = maker(model)
-        elif provider == "local":
-            self._bundled(model)
-        card = find_card(provider, model)
+            maker = self._makers.get(provider)
+            self._providers[provider] = maker(model) if maker else self._at(PLACES[provider], model)
+        card = self.card_of(name)
         context = self._ollama_window(card) if provider == "ollama" else card.context_tokens
         return ResolvedModel(
             provider=self._providers[provider],
@@ -145,46 +110,44 @@ class Models:
         )
 
     async def available(self, *, seconds: float = 0.3) -> list[Availability]:
-        """Every provider with what was found for it.
+        """Every provider with what was found for it: the usual ones first.
 
-        Waits for Ollama, and for a server that stands in OpenAI's place, no longer than `seconds`; what was found
-        within the last minute is told at once, with its age.
+        Waits for Ollama, and for those that list their models, no longer than `seconds`; what was found within the
+        last minute is told at once, with its age.
         """
-        openai, ollama = await asyncio.gather(self._see_openai(seconds), self._ollama_lookout.see(seconds))
+        own = [place for place in PLACES.values() if not place.keeper]
+        looks = [self._see(place, seconds) for place in own]
+        ollama, *seen = await asyncio.gather(self._ollama_lookout.see(seconds), *looks)
+        by_holder = dict(zip((place.name for place in own), seen, strict=True))
+        found = [_under(place, by_holder[place.holder]) for place in PLACES.values()]
         return [
             look_at_bundled(self._local.state if self._local is not None else "off"),
-            openai,
+            *(item for item in found if item.usual),
             ollama,
-            *(look_at_later(self._given, name) for name in LATER),
+            *(item for item in found if not item.usual),
             look_at_scripted(),
         ]
 
-    async def _see_openai(self, seconds: float) -> Availability:
-        plain = self._look_at_openai()
-        listed = plain.ready and other_server(self._environ) is not None
-        return await self._list_lookout.see(seconds) if listed else plain
+    async def look_ahead(self) -> None:
+        """Ask each provider that is set up for its models once, so that their limits are known before they are used.
 
-    def _look_at_openai(self) -> Availability:
-        kept, refused = self.key_ending("openai") is not None, self.is_refused("openai")
-        return look_at_openai(self._environ, kept=kept, refused=refused)
-
-    def _new_list_lookout(self) -> Lookout:
-        return Lookout(
-            lambda _: look_at_list(self._egress, self._environ, self._look_at_openai()),
-            lambda: unseen_list(self._look_at_openai()),
-            fresh=LIST_FRESH_SECONDS,
-        )
+        Takes seconds, not more. Nothing that goes wrong is raised: the next look will find it, and say so.
+        """
+        looks = (self._see(place, LIST_SECONDS) for place in PLACES.values() if not place.keeper)
+        for fault in await asyncio.gather(*looks, return_exceptions=True):
+            if isinstance(fault, Exception):
+                log.warning("A provider's list of models could not be read.", exc_info=fault)
 
     def is_refused(self, provider: str) -> bool:
-        """Whether the provider refused the key that it has here, when that was last tested."""
-        if self._keys and self._keys.is_refused(provider):
-            return True
-        key = self._environ.get(VARIABLES.get(provider, ""))
-        return key is not None and key == self._refused.get(provider)
+        """Whether the provider refused the key that it has here, when that was last used."""
+        place = PLACES.get(provider)
+        key = self._environ.get(place.key) if place else None
+        return place is not None and key is not None and self._refusals.has(place.holder, key)
 
     def key_ending(self, provider: str) -> str | None:
         """The last characters of the key that Porch itself keeps for a provider, None where it keeps none."""
-        return self._keys.ending(provider) if self._keys else None
+        place = PLACES.get(provider)
+        return self._keys.ending(place.holder) if self._keys and place else None
 
     async def keep_key(self, provider: str, key: str) -> None:
         """Keep a key, for the next model call on. Raises InvalidInput, NotFound, SetupError."""
@@ -197,139 +160,144 @@ class Models:
         await self._change(provider, lambda: keys.remove(provider))
 
     async def probe(self, name: str) -> Probe:
-        """Ask a model for a word and wait for its first event. Raises as `resolve` does, and ModelError.
+        """Ask a model for a word and wait for its first event. Raises as `resolve` does, and ModelError."""
+        resolved = self.resolve(name)
+        return await probe(resolved.provider, resolved.model)
 
-        Whether the provider took the key is remembered until that is tested again or another comes in its place.
+    def trial(self, name: str) -> AsyncGenerator[str | Trial, None]:
+        """Ask a model for one sentence: its words as they come, and a Trial at the end.
+
+        Raises as `resolve` does, at once; ModelError while it answers.
         """
         resolved = self.resolve(name)
-        provider = name.partition(":")[0]
-        key = self._environ.get(VARIABLES.get(provider, ""))
-        try:
-            found = await self._ask(resolved)
-        except ModelError as error:
-            if error.kind == "auth":
-                await self._note_test(provider, key, refused=True)
-            raise
-        await self._note_test(provider, key, refused=False)
-        return found
+        return trial(resolved.provider, resolved.model, name)
 
-    async def _note_test(self, provider: str, key: str | None, *, refused: bool) -> None:
-        if key is None:
+    def card_of(self, name: str) -> ModelCard:
+        """What is known of a model: from the table, else from its provider's own list once that was seen."""
+        provider, _, model = name.partition(":")
+        card = find_card(provider, model)
+        return card if card.known else self._told.get(name, card)
+
+    def price_of(self, name: str) -> Price | None:
+        """What a model costs here; None where unknown, or where another server stands behind the name."""
+        provider, _, model = name.partition(":")
+        place = PLACES.get(provider)
+        if place is None or is_elsewhere(self._environ, place):
+            return None
+        return find_price(provider, model) or self._prices.get(name)
+
+    async def _see(self, place: Place, seconds: float) -> Availability:
+        plain = self._look_at(place)
+        found = find_place(self._environ, place) if plain.ready or plain.refused else None
+        if found is None or not place.lists:
+            return plain
+
+        async def look(_: float) -> Availability:
+            seen = await look_at_list(self._egress, found, self._look_at(place))
+            self._told.update(seen.cards)
+            self._prices.update(seen.prices)
+            return seen
+
+        if place.name not in self._lists:
+            unseen = partial(self._unseen, place)
+            self._lists[place.name] = Lookout(look, unseen, fresh=LIST_FRESH_SECONDS)
+        return await self._lists[place.name].see(seconds)
+
+    def _unseen(self, place: Place) -> Availability:
+        return unseen_list(self._look_at(place))
+
+    def _look_at(self, place: Place) -> Availability:
+        kept = self.key_ending(place.name) is not None
+        return look_at_place(self._environ, place, kept=kept, refused=self.is_refused(place.name))
+
+    async def _note_key(self, place: Place, key: str, *, refused: bool) -> None:
+        """Remember whether a key was taken, until it is used again or another comes in its place."""
+        if key != self._environ.get(place.key, "").strip() or refused == self.is_refused(place.name):
             return
-        self._refused.pop(provider, None)
-        if refused:
-            self._refused[provider] = key
-        if keys := self._keys:
-            async with self._changing:
-                try:
-                    await asyncio.to_thread(keys.note_test, provider, key, refused=refused)
-                except SetupError as error:
-                    # This process knows it all the same.
-                    log.warning("What came of the test is not kept: %s", error.message)
-
-    async def _ask(self, resolved: ResolvedModel) -> Probe:
-        request = ModelRequest(
-            model=resolved.model,
-            instructions="",
-            messages=[ModelMessage(role="user", parts=[TextPart(text="Say OK.")])],
-            settings=ModelSettings(max_output_tokens=16),
-        )
-        outcome = StepOutcome()
-        started = time.perf_counter()
-        stream = resolved.provider.stream(request, Assembly("probe"), outcome)
-        async with aclosing(cast("Any", stream)) as events:
-            async for _ in events:
-                break
-        return Probe(model=outcome.model or resolved.model, seconds=time.perf_counter() - started)
+        self._forget_lists(place.holder)
+        async with self._changing:
+            try:
+                await asyncio.to_thread(self._refusals.note, place.holder, key, refused=refused)
+            except SetupError as error:
+                # This process knows it all the same.
+                log.warning("Whether the key was taken is not kept: %s", error.message)
 
     def _own_keys(self) -> ModelKeys:
         if self._keys is None:
             raise Unavailable("This process keeps no keys. Set them in its environment.")
         return self._keys
 
-    async def _change(self, provider: str, change: Callable[[], None]) -> None:
+    async def _change(self, holder: str, change: Callable[[], None]) -> None:
         async with self._changing:
             await asyncio.to_thread(change)
         # The next call finds the key; calls that are under way keep the provider they have.
-        self._providers.pop(provider, None)
-        self._refused.pop(provider, None)
-        self._list_lookout = self._new_list_lookout()
+        for place in PLACES.values():
+            if place.holder == holder:
+                self._providers.pop(place.name, None)
+        self._forget_lists(holder)
+
+    def _forget_lists(self, holder: str) -> None:
+        for place in PLACES.values():
+            if place.holder == holder:
+                self._lists.pop(place.name, None)
 
     def _unknown(self, name: str, provider: str, model: str) -> InvalidInput:
-        if provider in LATER and model:
-            label, _ = LATER[provider]
-            built = ", ".join(f"{known}:" for known in self._makers)
-            return InvalidInput(
-                f"{name[:80]!r} cannot be used: {label} is not built in yet. These are: {built}."
-            )
         if not model:
             return InvalidInput(
                 f'{name[:80]!r} names no model; write "provider:model", such as "local:smollm2".'
             )
-        known = ", ".join(f"{known}:" for known in self._makers)
+        known = ", ".join(f"{known}:" for known in [*PLACES, *self._makers])
         return InvalidInput(
             f"{name[:80]!r} cannot be used: there is no provider {provider[:40]!r}. Known: {known}."
         )
 
-    def _openai(self, model: str) -> Provider:
-        key = read_key(self._environ, "OPENAI_API_KEY")
-        url = read_url(self._environ, "OPENAI_BASE_URL", None)
-        if key is None and url is None:
-            page = "add one on the Models page, or " if self._keys else ""
-            raise ModelNotConfigured(
-                f'"openai:{model[:60]}" needs a key: {page}set OPENAI_API_KEY, or set OPENAI_BASE_URL to a server '
-                "that needs none, and start Porch again."
-            )
-        endpoint = Endpoint(
-            label="OpenAI" if url is None else "the OpenAI-compatible server",
-            base_url=url or OPENAI_URL,
-            key=key,
-            key_name="OPENAI_API_KEY" if self.key_ending("openai") is None else "the Models page",
-            url_name="OPENAI_BASE_URL",
-        )
-        # OpenAI's newer models refuse `max_tokens`; many servers of the family know nothing else.
-        quirks = Quirks(max_tokens="max_completion_tokens" if url is None else "max_tokens")
-        return ChatCompletions(self._egress, fixed(endpoint), quirks)
+    def _at(self, place: Place, model: str) -> Provider:
+        found = find_place(self._environ, place)
+        if found is None:
+            raise self._not_configured(place, model)
+        inner = make(self._egress, found, kept=self.key_ending(place.name) is not None)
+        if found.key is None:
+            return Metered(inner, place.name, priced=False)
+        key = found.key
 
-    def _ollama(self, _: str) -> Provider:
-        endpoint = Endpoint(
-            label="Ollama",
-            base_url=ollama_url(self._environ) + "/v1",
-            url_name="OLLAMA_HOST",
-            hint="Start it (ollama serve), or set OLLAMA_HOST to where it runs.",
-        )
-        return ChatCompletions(self._egress, fixed(endpoint))
+        async def note(refused: bool) -> None:
+            await self._note_key(place, key, refused=refused)
 
-    def _bundled(self, model: str) -> Provider:
-        if model != BUNDLED:
-            raise InvalidInput(
-                f'"local:{model[:60]}" is not bundled; the bundled model is "local:{BUNDLED}".'
+        return Metered(inner, place.name, priced=not found.elsewhere, note=note)
+
+    def _not_configured(self, place: Place, model: str) -> ModelNotConfigured:
+        name = f'"{place.name}:{model[:60]}"'
+        if place.url is None:
+            return ModelNotConfigured(
+                f"{name} needs an address: set {place.variable} to where {place.label} runs, and start Porch again."
             )
-        local = self._local
-        if local is None:
+        page = "add one on the Models page, or " if self._keys else ""
+        return ModelNotConfigured(
+            f"{name} needs a key: {page}set {place.key}, or set {place.variable} to a server that needs none, "
+            "and start Porch again."
+        )
+
+    def _bundled(self, _: str) -> Provider:
+        if self._local is None:
             raise ModelNotConfigured(
                 f'"local:{BUNDLED}" cannot run here: the bundled model is switched off. Choose another model.'
             )
-
-        async def locate() -> Endpoint:
-            try:
-                found = await local.endpoint()
-            except PorchError as error:
-                raise ModelError(
-                    error.message, code="local_model", category="overloaded", retryable=error.status == 503
-                ) from error
-            return Endpoint(
-                label="the bundled model",
-                base_url=found.base_url,
-                key=found.api_key,
-                hint="Its process may have ended; ask again, or run porch doctor.",
-            )
-
-        return ChatCompletions(self._egress, locate, Quirks(tools=False))
-
-    def _scripted(self, _: str) -> Provider:
-        return Scripted()
+        return make_bundled(self._egress, self._local)
 
     def _ollama_window(self, card: ModelCard) -> int:
         size = self._environ.get("OLLAMA_CONTEXT_LENGTH", "").strip()
         return int(size) if re.fullmatch(r"[1-9]\d{2,8}", size, re.ASCII) else card.context_tokens
+
+
+def _under(place: Place, found: Availability) -> Availability:
+    """What was found for a place, or for the one whose key and address it shares."""
+    if place.name == found.provider:
+        return found
+    names = [f"{place.name}:{name.partition(':')[2]}" for name in found.models]
+    note = found.note.replace(f" {found.provider}: and", f" {place.name}: and")
+    return replace(found, provider=place.name, label=place.label, models=names, note=note, usual=place.usual)
+
+
+def _check_bundled(model: str) -> None:
+    if model != BUNDLED:
+        raise InvalidInput(f'"local:{model[:60]}" is not bundled; the bundled model is "local:{BUNDLED}".')

@@ -229,6 +229,31 @@ def test_without_network_the_sentence_says_what_to_check(tmp_path: Path, said: l
     assert_nothing_left(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "url", ["ftp://index.example/simple", "index.example/simple", "http://[::1", "https://"]
+)
+def test_an_index_that_is_no_http_url_is_said_to_be_one(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr(installing, "PIP", "porch_has_no_such_package")
+    with pytest.raises(Unavailable, match="the package index is not at an HTTP address"):
+        install(tmp_path, said.append, release=RELEASE, index_url=url)
+
+
+@pytest.mark.parametrize("proxy", ["http://me:word@proxy.example:99999", "http://[::1", "http://[]@"])
+def test_a_proxy_that_is_no_url_is_said_to_be_one_without_its_password(
+    tmp_path: Path, said: list[str], monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setattr(installing, "PIP", "porch_has_no_such_package")
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(Unavailable, match="HTTP_PROXY") as caught:
+        install(tmp_path, said.append, release=RELEASE, index_url="http://index.example/simple")
+    assert "word" not in caught.value.message
+
+
 def test_an_index_without_the_wheel_or_without_json_is_named(
     tmp_path: Path, index: Index, said: list[str]
 ) -> None:
