@@ -74,8 +74,11 @@ class Client:
         body: bytes | None = None,
         chunks: Iterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        again: Iterable[tuple[str, str]] = (),
+        address: str = "192.0.2.7",
     ) -> Answer:
-        """`json` is encoded with its type; `body` goes as it is; `chunks` go without a length."""
+        """`json` is encoded with its type; `body` goes as it is; `chunks` go without a length; `again` are headers
+        beside those of the same name; `address` is where it comes from."""
         sent: dict[str, str] = {"host": self.host}
         if self.token is not None:
             sent["authorization"] = f"Bearer {self.token}"
@@ -87,7 +90,8 @@ class Client:
             if body:
                 sent["content-length"] = str(len(body))
         sent.update({name.lower(): value for name, value in (headers or {}).items()})
-        async with exchange(self.app, method, path, sent, chunks) as messages:
+        pairs = [*sent.items(), *again]
+        async with exchange(self.app, method, path, pairs, chunks, address) as messages:
             start = messages[0]
             content = b"".join(message.get("body", b"") for message in messages[1:])
         decoded = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
@@ -97,7 +101,12 @@ class Client:
 
 @asynccontextmanager
 async def exchange(
-    app: ASGIApp, method: str, path: str, headers: Mapping[str, str], chunks: Iterable[bytes]
+    app: ASGIApp,
+    method: str,
+    path: str,
+    headers: Iterable[tuple[str, str]],
+    chunks: Iterable[bytes],
+    address: str = "192.0.2.7",
 ) -> AsyncGenerator[list[Message]]:
     """One request's messages, as a server would have sent them."""
     plain, _, query = path.partition("?")
@@ -111,8 +120,8 @@ async def exchange(
         "raw_path": plain.encode(),
         "query_string": query.encode(),
         "root_path": "",
-        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers.items()],
-        "client": ("192.0.2.7", 50000),
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
+        "client": (address, 50000),
         "server": ("127.0.0.1", 8642),
         "state": {},
     }

@@ -4,10 +4,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 
+from porch.agents.files import insert_files, stow
+from porch.contract.attachments import file_part
 from porch.contract.ids import format_id, new_uuid, parse_id
 from porch.http.application import create_app
 from tests.http.app import DEFINITION, ROUTERS, Tenant, World
@@ -22,6 +25,7 @@ BODIES: dict[str, Any] = {
     "publishVersion": {"note": "Mine now"},
     "createConversation": {"title": "Mine now"},
     "updateConversation": {"title": "Mine now"},
+    "replaceEmbedding": {"origins": ["https://mine.example"]},
 }
 # Routes that name no object: they answer for the caller alone.
 OWN = {"getMe", "listWorkspaces", "getOpenapi", "findConversations", "createSignInLink"}
@@ -43,33 +47,38 @@ async def treasure(world: World, ada: Tenant) -> dict[str, list[str]]:
     agent = (await ada.client.post(f"{ada.path}/agents", json=DEFINITION)).json
     await ada.client.post(f"{ada.path}/agents/helper/versions")
     conversation = (await ada.client.post(f"{ada.path}/agents/helper/conversations")).json
-    await say_something(world, ada, conversation["id"])
+    message = await say_something(world, ada, conversation["id"])
     share = (await ada.client.post(f"/api/v1/conversations/{conversation['id']}/shares")).json
     token = (await ada.client.post(f"{ada.path}/tokens", json={"name": "x", "scopes": ["read:agents"]})).json
     return {
         "agent": [agent["id"], "helper"],
         "number": ["1"],
         "conversation": [conversation["id"]],
+        "message": [message],
+        "part": ["0"],
         "share": [share["id"]],
         "token": [token["id"]],
     }
 
 
-async def say_something(world: World, tenant: Tenant, conversation: str) -> None:
-    """A message, which is the head: without one there is nothing to share."""
+async def say_something(world: World, tenant: Tenant, conversation: str) -> str:
+    """A message with a file, which is the head: without one there is nothing to share."""
     message = new_uuid()
+    parts, files = stow(message, [file_part("text/plain", "SGk=", name="hi.txt")])
     async with world.database.tenant(tenant.workspace) as connection:
         await connection.execute(
             "INSERT INTO porch.messages (workspace_id, id, conversation_id, role, parts)"
-            " VALUES ($1, $2, $3, 'user', '[]')",
+            " VALUES ($1, $2, $3, 'user', $4)",
             tenant.workspace,
             message,
             parse_id("conv", conversation),
+            msgspec.json.encode(parts).decode(),
         )
-    answer = await tenant.client.patch(
-        f"/api/v1/conversations/{conversation}", json={"head": format_id("msg", message)}
-    )
+        await insert_files(connection, tenant.workspace, files)
+    name = format_id("msg", message)
+    answer = await tenant.client.patch(f"/api/v1/conversations/{conversation}", json={"head": name})
     assert answer.status == 200
+    return name
 
 
 async def everything(tenant: Tenant) -> list[Any]:
@@ -80,6 +89,7 @@ async def everything(tenant: Tenant) -> list[Any]:
         f"{tenant.path}/agents",
         f"{tenant.path}/agents/helper/versions",
         f"{tenant.path}/agents/helper/conversations",
+        f"{tenant.path}/agents/helper/embedding",
     ]
     seen = [(await tenant.client.get(path)).json for path in paths]
     for item in seen[1]["items"]:

@@ -104,6 +104,7 @@ async def test_a_used_link_says_so_and_shows_the_way(house: World, ada: Tenant) 
         assert answer.status == 410
         assert "has been used already" in words(answer)
         assert "porch sign-in" in words(answer)
+        assert "./dev sign-in" in words(answer)
     assert not other.cookies
 
 

@@ -36,6 +36,11 @@ DEFINER_FUNCTIONS = {
     "index_messages",
     "purge_conversations",
     "purge_drafts",
+    "purge_expired",
+    "find_workspace",
+    "knows_origin",
+    "authenticate_guest",
+    "purge_guests",
 }
 # Tables of no single workspace. porch_app reads them through functions alone.
 SHARED = {"users", "sessions", "sign_in_links", "installation", "processes", "migrations"}
@@ -292,6 +297,13 @@ async def test_without_a_workspace_nothing_is_seen_also_after_one_was_set(
         "DELETE FROM porch.conversation_shares",
         "UPDATE porch.conversation_shares SET hash = decode(repeat('00', 32), 'hex')",
         "UPDATE porch.conversation_shares SET message_id = gen_random_uuid()",
+        "UPDATE porch.agent_origins SET origin = 'https://evil.example'",
+        "DELETE FROM porch.guests",
+        "UPDATE porch.guests SET agent_id = gen_random_uuid()",
+        "DELETE FROM porch.guest_tokens",
+        "UPDATE porch.guest_tokens SET expires_at = 'infinity'",
+        "UPDATE porch.guest_tokens SET hash = decode(repeat('00', 32), 'hex')",
+        "DELETE FROM porch.rate_limits",
     ],
 )
 async def test_the_app_s_role_may_not(database: Database, statement: str) -> None:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from porch import __version__
 from porch.http.auth import Requires, public
 from porch.http.body import MAX_BODY_BYTES, BodyLimit
+from porch.http.cross_origin import CrossOrigin, Preflight
 from porch.http.door import Door
 from porch.http.hosts import HostCheck
 from porch.http.pages import add_page_handlers
@@ -22,7 +23,7 @@ from porch.http.routing import check_declared
 DESCRIPTION = (
     "Agents, their conversations and their runs. Every failure is `application/problem+json` with a stable "
     "`code`; lists come in pages; writes take an `Idempotency-Key`. `x-porch-scope` names the scope an "
-    "operation needs."
+    "operation needs; those with `x-porch-guests` also take the tokens of embedded agents' guests."
 )
 
 
@@ -45,8 +46,10 @@ def create_app(
         description=DESCRIPTION,
         openapi_url=None,
         middleware=[
+            Middleware(CrossOrigin),
             Middleware(Door),
             Middleware(HostCheck, names=tuple(hosts)),
+            Middleware(Preflight),
             Middleware(BodyLimit, max_bytes=max_body_bytes),
         ],
     )
@@ -87,6 +90,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 operation.setdefault("parameters", []).insert(0, _WORKSPACE)
             if needed and needed[0].scope:
                 operation["x-porch-scope"] = needed[0].scope
+            if needed and needed[0].guests:
+                operation["x-porch-guests"] = True
     return document
 
 

@@ -1,4 +1,7 @@
-"""Authorisation, declared on the route: `requires("write:agents")`, or `public()` for all the world."""
+"""Authorisation, declared on the route: `requires("write:agents")`, or `public()` for all the world.
+
+Guests, the visitors of a site that embeds an agent, are let in by no route that does not say so: `guests=True`.
+"""
 
 from typing import Any, Literal, cast, get_args
 
@@ -12,7 +15,9 @@ from porch.contract.principal import STRONGER, Principal, Verb
 from porch.http.cookies import session_secret
 from porch.http.forgery import check_forgery
 from porch.http.state import authenticate
+from porch.identity.origins import OriginNotAllowed
 from porch.identity.sessions import csrf_token
+from porch.identity.tokens import GUEST_HEAD
 
 HOW_TO = "Send the header 'Authorization: Bearer porch_pat_…'; the operator's token is in credentials.json."
 
@@ -23,7 +28,9 @@ class Requires(SecurityBase):
     A path with `{ws}` is answered for the credential's own workspace alone, named by handle or id.
     """
 
-    def __init__(self, scope: str | None, on: Literal["object"] | None = None) -> None:
+    def __init__(
+        self, scope: str | None, on: Literal["object"] | None = None, *, guests: bool = False
+    ) -> None:
         verb, _, kind = (scope or "read:any").partition(":")
         if verb not in get_args(Verb) or not (kind.isidentifier() or kind == "*"):
             raise ValueError(f"a scope is verb:kind, not {scope!r}")
@@ -31,6 +38,7 @@ class Requires(SecurityBase):
         self.verb: Verb = cast("Verb", verb)
         self.kind = kind
         self.on_object = on == "object"
+        self.guests = guests
         self.model = HTTPBearer(
             description="A personal access token: `porch_pat_…`.", bearerFormat="porch_pat"
         )
@@ -53,32 +61,46 @@ class Requires(SecurityBase):
         sent = request.headers.get("authorization")
         if not sent and (secret := await session_secret(request)):
             return await authenticate_session(request, secret, address)
-        return await authenticate(request)(bearer_token(sent), address)
+        token = bearer_token(sent)
+        if not token.startswith(GUEST_HEAD):
+            return await authenticate(request)(token, address)
+        if not self.guests:
+            raise Forbidden(
+                "A guest's token is good for the guest's own conversations with one agent, and for nothing else here."
+            )
+        return await authenticate(request).guest(token, sent_origin(request))
 
     def _has_narrowed(self, principal: Principal) -> bool:
         return self.on_object and any(scope.startswith(self._narrowed) for scope in principal.scopes)
 
 
 class Public:
-    """The dependency behind `public`: it asks nothing."""
+    """The dependency behind `public`: it asks nothing. With `guests` it is where guests get their tokens."""
+
+    def __init__(self, *, guests: bool = False) -> None:
+        self.guests = guests
 
     async def __call__(self) -> None:
         return
 
 
-def requires(scope: str | None = None, *, on: Literal["object"] | None = None) -> Any:
+def requires(scope: str | None = None, *, on: Literal["object"] | None = None, guests: bool = False) -> Any:
     """The principal of a request, which must hold `verb:kind`. For `Annotated[Principal, requires(…)]`.
 
     It comes from a bearer token, or else from a session's cookie, whose requests need a CSRF token besides.
     Without a scope any credential will do. With `on="object"` a credential narrowed to single objects
-    (`verb:kind:id`) passes too; the service then checks the object it has loaded.
+    (`verb:kind:id`) passes too; the service then checks the object it has loaded. With `guests=True` guests of
+    embedded agents may come, from pages of their site.
     """
-    return Depends(Requires(scope, on))
+    return Depends(Requires(scope, on, guests=guests))
 
 
-def public() -> Any:
-    """Declares that a route needs no credential. For `dependencies=[public()]`."""
-    return Depends(_PUBLIC)
+def public(*, guests: bool = False) -> Any:
+    """Declares that a route needs no credential. For `dependencies=[public()]`.
+
+    `guests` is for those that pages of other sites ask: of all public routes, where guests come in.
+    """
+    return Depends(_DOOR if guests else _PUBLIC)
 
 
 async def authenticate_session(request: Request, secret: str, address: str | None) -> Principal:
@@ -112,4 +134,12 @@ def check_workspace(principal: Principal, named: str | None) -> None:
     )
 
 
-_PUBLIC = Public()
+def sent_origin(request: Request) -> str | None:
+    """The Origin that a browser sent, None without one. Raises OriginNotAllowed for several."""
+    sent = request.headers.getlist("origin")
+    if len(sent) > 1:
+        raise OriginNotAllowed(f"This request names {len(sent)} origins; a browser sends one.")
+    return sent[0] if sent else None
+
+
+_PUBLIC, _DOOR = Public(), Public(guests=True)

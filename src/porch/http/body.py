@@ -15,8 +15,15 @@ MAX_BODY_BYTES = 1024 * 1024
 _JSON_TYPE = re.compile(r"application/(?:json|[a-z0-9.!#$&^_-]+\+json)", re.IGNORECASE)
 
 
+# Where a route that takes larger bodies than the others says so in the scope, before it reads.
+BODY_LIMIT = "porch.body_limit"
+
+
 class BodyLimit:
-    """ASGI middleware: refuses bodies over `max_bytes`, announced or not, before they are held in memory."""
+    """ASGI middleware: refuses bodies over `max_bytes`, announced or not, before they are held in memory.
+
+    A route raises its own limit by `scope[BODY_LIMIT]`; none can lower what this server was set up to take.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
         self.app = app
@@ -26,24 +33,32 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value[:20]) > self.max_bytes:
-                raise self._too_large()
         received = 0
 
         async def receive_counted() -> Message:
             nonlocal received
+            most = max(self.max_bytes, scope.get(BODY_LIMIT, 0))
+            if received == 0 and _announced(scope) > most:
+                raise _too_large(most)
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self.max_bytes:
-                    raise self._too_large()
+                if received > most:
+                    raise _too_large(most)
             return message
 
         await self.app(scope, receive_counted, send)
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The body is over {self.max_bytes:,} bytes, the limit here. Shorten or split it.")
+
+def _announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value[:20])
+    return 0
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The body is over {most:,} bytes, the limit here. Shorten or split it.")
 
 
 def check_json_type(headers: Headers) -> None:

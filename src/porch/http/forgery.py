@@ -8,6 +8,7 @@ import hmac
 import re
 from urllib.parse import urlsplit
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
 from porch.contract.errors import Forbidden
@@ -48,7 +49,7 @@ def check_origin(request: Request) -> None:
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
     # Fetch Metadata knows the address that the person sees, also where a proxy changes the Host.
-    foreign = site not in OWN if site else origin is not None and not _is_own(request, origin)
+    foreign = site not in OWN if site else origin is not None and not is_own(request.headers, origin)
     if foreign:
         raise ForgedRequest(
             "Another website sent this request with your browser's session, so nothing was done. "
@@ -59,16 +60,19 @@ def check_origin(request: Request) -> None:
 def _check_reading(request: Request) -> None:
     # Links from elsewhere lead here; what other pages fetch or embed of us with the cookie is not for them.
     site, mode = request.headers.get("sec-fetch-site"), request.headers.get("sec-fetch-mode")
-    if site and site not in OWN and mode != "navigate":
+    origin = request.headers.get("origin")
+    foreign = site not in OWN if site else origin is not None and not is_own(request.headers, origin)
+    if foreign and mode != "navigate":
         raise ForgedRequest(
             "Another website asked for this with your browser's session; it is not for its eyes."
         )
 
 
-def _is_own(request: Request, origin: str) -> bool:
+def is_own(headers: Headers, origin: str) -> bool:
+    """Whether an Origin is that of this server, by the name that the request calls it."""
     try:
         sent = urlsplit(origin)
-        own = urlsplit(f"//{request.headers.get('host', '')}")
+        own = urlsplit(f"//{headers.get('host', '')}")
         default = {"https": 443, "http": 80}.get(sent.scheme)
         return (
             default is not None

@@ -2,13 +2,22 @@
 
 import re
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from porch.http.problem import BadRequest, MisdirectedRequest
+from porch.http.state import public_url
 
 LOCAL = ("localhost", "127.0.0.1", "[::1]")
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+?)\.?(?::\d{1,5})?")
+
+
+def outer_url(request: HTTPConnection) -> str:
+    """The address that others reach: the public one, or where nobody set one, how this request came."""
+    known = public_url(request)
+    return known if urlsplit(known).hostname not in LOCAL else str(request.base_url).rstrip("/")
 
 
 class HostCheck:

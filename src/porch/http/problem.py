@@ -26,6 +26,7 @@ CODES = {
     415: "unsupported_media_type",
     421: "misdirected_request",
     422: "invalid_input",
+    429: "rate_limited",
     500: "internal",
     503: "unavailable",
 }
@@ -195,7 +196,8 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 }
 
 
-def _documented(status: int, code: str, detail: str) -> dict[str, Any]:
+def documented(status: int, code: str, detail: str) -> dict[str, Any]:
+    """A problem that a route may answer, with an example, for its `responses`."""
     title = HTTPStatus(status).phrase
     example = {"type": "about:blank", "title": title, "status": status, "code": code, "detail": detail}
     content = {"application/problem+json": {"schema": PROBLEM_SCHEMA, "example": example}}
@@ -203,13 +205,13 @@ def _documented(status: int, code: str, detail: str) -> dict[str, Any]:
 
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
-    401: _documented(401, Unauthenticated.code, "This token is not known here. Make a new one."),
-    403: _documented(
+    401: documented(401, Unauthenticated.code, "This token is not known here. Make a new one."),
+    403: documented(
         403, "forbidden", "This credential lacks the scope 'write:agents'; use a token that has it."
     ),
-    404: _documented(404, "not_found", "There is no agent 'helper' here."),
-    413: _documented(413, TooLarge.code, "The body is over 1,048,576 bytes. Shorten or split it."),
-    422: _documented(422, InvalidInput.code, "'name' cannot be used: it is missing."),
-    503: _documented(503, Unavailable.code, "PostgreSQL cannot be reached just now. Try again."),
+    404: documented(404, "not_found", "There is no agent 'helper' here."),
+    413: documented(413, TooLarge.code, "The body is over 1,048,576 bytes. Shorten or split it."),
+    422: documented(422, InvalidInput.code, "'name' cannot be used: it is missing."),
+    503: documented(503, Unavailable.code, "PostgreSQL cannot be reached just now. Try again."),
 }
 """What any route may answer besides its own, for `APIRouter(responses=…)`."""

@@ -3,7 +3,7 @@
 import functools
 import typing
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import msgspec
 from fastapi import APIRouter, FastAPI, Request
@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from porch.contract.errors import SetupError
 from porch.http.auth import Public, Requires
-from porch.http.body import check_json_type, decode_json
+from porch.http.body import BODY_LIMIT, check_json_type, decode_json
 from porch.http.problem import PROBLEMS
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -49,7 +49,10 @@ class DirectRoute(JsonRoute):
 
     Its function takes `request`, `principal`, the path's parameters as text and, if it reads one, `body` (a pydantic
     model), all by these names, and answers a Response. For `add_api_route(…, route_class_override=DirectRoute)`.
+    One that takes larger bodies than other routes is a subclass with `max_body_bytes`.
     """
+
+    max_body_bytes: ClassVar[int] = 0
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in (self.methods or ()):
@@ -62,6 +65,7 @@ class DirectRoute(JsonRoute):
     async def _call(self, request: Request) -> Response:
         values: dict[str, Any] = {"request": request, **request.path_params}
         values["principal"] = await self._requires(request)
+        request.scope[BODY_LIMIT] = self.max_body_bytes  # only now: a stranger's body is not read
         body = await request.body()
         if body:
             check_json_type(request.headers)
@@ -91,8 +95,29 @@ def _validated(model: type[BaseModel], value: Any) -> BaseModel:
         return model.model_validate(value)
     except ValidationError as error:
         raise RequestValidationError(
-            [{**item, "loc": ("body", *item["loc"])} for item in error.errors(include_url=False)]
+            [
+                {**item, "loc": ("body", *_place(item["loc"], value))}
+                for item in error.errors(include_url=False)
+            ]
         ) from None
+
+
+def _place(steps: tuple[str | int, ...], value: Any) -> list[str | int]:
+    """A place in the body itself: pydantic names the member of a union that it tried as one more step."""
+    found: list[str | int] = []
+    for at, step in enumerate(steps):
+        if isinstance(value, dict):
+            items = cast("dict[str | int, Any]", value)
+            if at + 1 < len(steps) and not isinstance(items.get(step), dict | list):
+                continue
+            value = items.get(step)
+        elif isinstance(value, list) and isinstance(step, int):
+            entries = cast("list[Any]", value)
+            value = entries[step] if step < len(entries) else None
+        else:
+            continue
+        found.append(step)
+    return found
 
 
 def api_router(prefix: str, tag: str) -> APIRouter:

@@ -5,6 +5,7 @@ from typing import Protocol, cast
 from starlette.requests import HTTPConnection
 
 from porch.contract.principal import Principal
+from porch.identity.sites import Sites
 from porch.storage.database import Database
 
 
@@ -17,6 +18,10 @@ class Authenticate(Protocol):
 
     async def session(self, secret: str, address: str | None = None) -> Principal:
         """From a session's secret and the caller's address to the principal. Raises Unauthenticated."""
+        ...
+
+    async def guest(self, token: str, origin: str | None = None) -> Principal:
+        """From a guest's token and the site that asks with it to the principal. Raises Unauthenticated, Forbidden."""
         ...
 
     def forget(self) -> None:
@@ -32,6 +37,14 @@ def database(request: HTTPConnection) -> Database:
 def authenticate(request: HTTPConnection) -> Authenticate:
     """How this application tells who a credential stands for."""
     return cast("Authenticate", request.app.state.authenticate)
+
+
+def sites(request: HTTPConnection) -> Sites:
+    """Which sites embed anything here."""
+    state = request.app.state
+    if not hasattr(state, "sites"):
+        state.sites = Sites(database(request))
+    return cast("Sites", state.sites)
 
 
 def public_url(request: HTTPConnection) -> str:

@@ -10,6 +10,7 @@ from uuid import UUID
 from porch.contract.errors import PorchError, Unauthenticated
 from porch.contract.principal import Principal, Role, Via
 from porch.identity import session_store, store
+from porch.identity.guests import authenticate_guest, check_site
 from porch.identity.policy import FULL, effective
 from porch.identity.sessions import IDLE_LIFETIME
 from porch.identity.tokens import digest, is_well_formed
@@ -43,6 +44,7 @@ class Authenticator:
         self._kept: dict[bytes, tuple[float, Principal]] = {}
         # Apart: a session's secret sent as a token must find nothing, since a token needs no CSRF token.
         self._kept_sessions: dict[bytes, tuple[float, Principal]] = {}
+        self._kept_guests: dict[bytes, tuple[float, Principal]] = {}
 
     async def __call__(self, token: str, address: str | None = None) -> Principal:
         asked, key, kept = time.monotonic(), digest(token), self._kept
@@ -67,10 +69,24 @@ class Authenticator:
             self._touch(principal, address)
         return principal
 
+    async def guest(self, token: str, origin: str | None = None) -> Principal:
+        """Who a guest's token stands for, if `origin`, where the request names one, is its own site.
+
+        Raises Unauthenticated, OriginNotAllowed.
+        """
+        asked, key, kept = time.monotonic(), digest(token), self._kept_guests
+        if (known := kept.get(key)) and known[0] > asked:
+            principal = known[1]
+        else:
+            principal, expires = await authenticate_guest(self.database, token)
+            _keep(kept, key, asked, principal, expires)
+        check_site(principal, origin)
+        return principal
+
     def forget(self) -> None:
         """Ask the database again for every credential: something about them has changed."""
         # New ones, so that an answer still under way is kept where nobody looks any more.
-        self._kept, self._kept_sessions = {}, {}
+        self._kept, self._kept_sessions, self._kept_guests = {}, {}, {}
 
     async def close(self) -> None:
         """Waits for the notes under way."""

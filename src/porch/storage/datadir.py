@@ -84,7 +84,7 @@ class DataDir:
             if time.monotonic() > deadline:
                 holder = _read(descriptor)
                 os.close(descriptor)
-                raise SetupError(self._held(holder))
+                raise self.held_by(holder)
             time.sleep(0.02)
         holder = Holder(os.getpid(), socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds"))
         try:
@@ -105,6 +105,10 @@ class DataDir:
             return _read(descriptor)
         finally:
             os.close(descriptor)
+
+    def held_by(self, holder: Holder | None) -> SetupError:
+        """The error for a folder that somebody else has, with what to do."""
+        return SetupError(self._held(holder))
 
     def write_secret(self, name: str, content: bytes) -> None:
         """Writes a file into the folder, readable by us alone (0600), in one step that survives a crash."""
