@@ -55,6 +55,7 @@ class Fields(HTMLParser):
         super().__init__()
         self.values: dict[str, str] = {}
         self.area: str | None = None
+        self.select: str | None = None
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -64,14 +65,22 @@ class Fields(HTMLParser):
             self.values[name] = given.get("value") or ""
         if tag == "textarea" and name:
             self.area, self.values[name] = name, ""
-        if tag == "option" and "selected" in given:
-            self.values["model"] = given.get("value") or ""
+        if tag == "select":
+            self.select = name
+        if tag == "option" and self.select:
+            # Without a chosen one, a browser sends the first.
+            value = given.get("value") or ""
+            if "selected" in given:
+                self.values[self.select] = value
+            self.values.setdefault(self.select, value)
 
     def handle_data(self, data: str) -> None:
         if self.area:
             self.values[self.area] += data
 
     def handle_endtag(self, tag: str) -> None:
+        if tag == "select":
+            self.select = None
         if tag == "textarea" and self.area:
             # A browser drops the line end right behind the start tag.
             self.values[self.area] = self.values[self.area].removeprefix("\n")

@@ -134,7 +134,7 @@ async def test_the_list_goes_by_its_own_index_without_sorting(crowd: Crowd) -> N
     async with crowd.database.tenant(crowd.principal.workspace) as connection:
         rows = await connection.fetch(
             "EXPLAIN SELECT id FROM porch.conversations c WHERE c.workspace_id = $1 AND c.participant_id = $2"
-            " AND c.participant_kind = 'user' AND c.deleted_at IS NULL AND NOT c.draft"
+            " AND c.participant_kind = 'user' AND c.deleted_at IS NULL AND NOT c.draft AND c.expires_at IS NULL"
             " AND (c.updated_at, c.id) < ('infinity'::timestamptz, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)"
             " ORDER BY c.updated_at DESC, c.id DESC LIMIT 50",
             crowd.principal.workspace,

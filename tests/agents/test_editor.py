@@ -1,14 +1,12 @@
 """A definition as a form's fields, and back."""
 
-from typing import Any
+import json
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from porch.agents.editor import read_changes, sheet_from, sheet_of
-from porch.agents.service import merge
+from porch.agents.editor import apply_changes, read_changes, sheet_from, sheet_of
 from porch.contract.definition import Definition, ModelSettings, parse_definition
 from porch.contract.errors import InvalidInput
 
@@ -23,6 +21,14 @@ settings = st.builds(
     max_steps=st.none() | st.integers(1, 64),
     seed=st.none() | st.integers(-(2**53), 2**53),
     stop=st.none() | st.lists(st.text(alphabet="a\n\\ x", min_size=1, max_size=4), min_size=1, max_size=3),
+    reasoning_effort=st.none() | st.sampled_from(["none", "minimal", "low", "medium", "high"]),
+    tool_choice=st.none() | st.sampled_from(["auto", "none", "required"]),
+    parallel_tool_calls=st.none() | st.booleans(),
+    response_schema=st.none()
+    | st.dictionaries(words, st.none() | st.integers(-9, 9) | words, max_size=3).map(
+        lambda rest: {**rest, "type": "object"}
+    ),
+    cache=st.none() | st.booleans(),
 )
 definitions = st.builds(
     Definition,
@@ -49,19 +55,12 @@ def test_a_form_sent_back_untouched_changes_nothing(definition: Definition) -> N
 def test_what_the_form_says_is_what_the_draft_becomes_and_the_rest_stays(
     draft: Definition, wanted: Definition
 ) -> None:
-    patch = read_changes(sheet_of(wanted), draft)
-    made = parse_definition(merged(draft, patch))
+    made = parse_definition(apply_changes(draft, read_changes(sheet_of(wanted), draft)))
     kept = (
         made.questions if wanted.questions == draft.questions else [each.strip() for each in wanted.questions]
     )
     assert sheet_of(made) == {**sheet_of(wanted), "questions": "\n".join(kept)}
     assert (made.plugins, made.memory) == (draft.plugins, draft.memory)
-
-
-def merged(draft: Definition, patch: dict[str, Any]) -> dict[str, Any]:
-    result = merge(msgspec.to_builtins(draft), patch)
-    assert isinstance(result, dict)
-    return result  # pyright: ignore[reportUnknownVariableType]  # JSON
 
 
 def test_every_wrong_field_is_named() -> None:
@@ -73,6 +72,10 @@ def test_every_wrong_field_is_named() -> None:
         "max_steps": "0",
         "temperature": "nan",
         "top_p": "1e999",
+        "reasoning_effort": "very",
+        "tool_choice": "two words",
+        "response_schema": "{",
+        "cache": "maybe",
     }
     with pytest.raises(InvalidInput) as caught:
         read_changes({**sheet_of(draft), **wrong}, draft)
@@ -105,3 +108,75 @@ def test_questions_go_one_a_line_and_empty_lines_are_none() -> None:
 def test_a_field_that_the_page_did_not_have_stays_as_it_is() -> None:
     draft = Definition(name="helper", instructions="Be.", model="local:smollm2", questions=["Who?"])
     assert read_changes(sheet_from({"title": "Helper"}), draft) == {"title": "Helper"}
+
+
+HELPER = Definition(name="helper", instructions="", model="local:smollm2", tools=["clock"])
+BOOK = {"type": "object", "properties": {"year": {"type": ["integer", "null"], "default": None}}}
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ('{"type": "object",}', "at line 1, column 1"),
+        ('{\n  "type": "object"\n  "properties": {}\n}', "at line 3, column 3"),
+        ('{"minimum": NaN, "type": "number"}', "This is no JSON"),
+        ('"\\ud800"', "This is no JSON"),
+        ("[" * 5000 + "]" * 5000, "nests too deep"),
+        ('["type"]', "A schema is a JSON object"),
+        ('{"title": "Book"}', "says nothing of the answer yet"),
+        ('{"type": "text"}', "The schema has the type 'text'; the types are object, array, string"),
+        (
+            '{"properties": {"a": {"items": {"type": "strng"}}}}',
+            "/properties/a/items has the type 'strng'",
+        ),
+        ('{"properties": {"a": {}}, "required": ["b"]}', "The schema requires 'b'"),
+        ('{"properties": []}', "no object"),
+        ('{"required": "a", "type": "object"}', "no list of names"),
+        ('{"enum": []}', '"enum" that is no list of values'),
+        ('{"anyOf": {}}', '"anyOf" that is no list of schemas'),
+        ('{"$defs": {"b": 7}, "$ref": "#/$defs/b"}', "/$defs/b is no schema"),
+        ('{"items": ' * 60 + "{}" + "}" * 60, "nests too deep"),
+    ],
+)
+def test_a_schema_that_cannot_be_says_where_and_what_to_write(typed: str, said: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_changes({**sheet_of(HELPER), "response_schema": typed}, HELPER)
+    [error] = caught.value.errors
+    assert error["pointer"] == "/response_schema"
+    assert said in error["detail"]
+
+
+def test_a_schema_takes_the_place_of_the_one_before_whole_with_its_nulls() -> None:
+    before = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
+    draft = Definition(
+        name="helper",
+        instructions="",
+        model="local:smollm2",
+        settings=ModelSettings(response_schema=before, seed=7),
+    )
+    changes = read_changes({**sheet_of(draft), "response_schema": json.dumps(BOOK)}, draft)
+    assert apply_changes(draft, changes)["settings"] == {"response_schema": BOOK, "seed": 7}
+    emptied = read_changes({**sheet_of(draft), "response_schema": " "}, draft)
+    assert apply_changes(draft, emptied)["settings"] == {"seed": 7}
+
+
+def test_a_tool_that_must_be_called_has_to_be_ticked() -> None:
+    chosen = {**sheet_of(HELPER), "tool_choice": "clock"}
+    draft = parse_definition(apply_changes(HELPER, read_changes(chosen, HELPER)))
+    assert draft.settings == ModelSettings(tool_choice="clock")
+    for sheet, before in (
+        ({**sheet_of(HELPER), "tool_choice": "search"}, HELPER),
+        ({name: text for name, text in sheet_of(draft).items() if name != "tool:clock"}, draft),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            read_changes(sheet, before)
+        assert [error["pointer"] for error in caught.value.errors] == ["/tool_choice"]
+        assert "not ticked under Tools" in caught.value.errors[0]["detail"]
+
+
+def test_a_setting_for_yes_and_no_can_also_be_left_to_the_provider() -> None:
+    asked = {**sheet_of(HELPER), "cache": "no", "parallel_tool_calls": "yes"}
+    draft = parse_definition(apply_changes(HELPER, read_changes(asked, HELPER)))
+    assert draft.settings == ModelSettings(cache=False, parallel_tool_calls=True)
+    left = {**sheet_of(draft), "cache": "", "parallel_tool_calls": ""}
+    assert not apply_changes(draft, read_changes(left, draft))["settings"]

@@ -14,7 +14,7 @@ from porch.agents.conversations import Conversations
 from porch.agents.exports import JsonFile, MarkdownFile
 from porch.contract.errors import NotFound
 from porch.contract.ids import format_id, new_uuid, parse_id
-from porch.contract.messages import Message, TextPart, ToolCallPart
+from porch.contract.messages import FilePart, ImagePart, Message, TextPart, ToolCallPart
 from porch.contract.principal import Principal
 from tests.agents.test_conversation_care import of, text
 from tests.agents.test_conversations import add_messages, begin
@@ -206,3 +206,19 @@ def test_markdown_in_pieces_reads_as_in_one() -> None:
     messages = some_messages(3)
     one = MarkdownFile(a_conversation("T"), "@a/b", "B")
     assert one.messages(messages) == b"".join(one.messages([message]) for message in messages)
+
+
+def test_files_are_named_in_markdown_and_whole_in_json() -> None:
+    parts = [
+        ImagePart(media_type="image/png", data="aGVsbG8="),
+        FilePart(media_type="text/plain", data="aGk=", name="*notes*\n# of mine"),
+    ]
+    message = Message(id="msg_1", role="user", parts=[*parts], created_at=datetime.now(UTC))
+    conversation = a_conversation("T")
+    shown = MarkdownFile(conversation, "@ada/helper", "Helper").messages([message]).decode()
+    assert "Image (image/png, 5 bytes)" in shown
+    assert "File \\*notes\\* \\# of mine (text/plain, 2 bytes)" in shown
+    assert "aGVsbG8" not in shown
+    file = JsonFile(conversation, "@ada/helper")
+    whole = msgspec.json.decode(file.opening() + file.messages([message]) + file.closing())
+    assert whole["messages"][0]["parts"] == msgspec.to_builtins(parts)

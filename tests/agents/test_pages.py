@@ -115,7 +115,17 @@ async def test_what_the_form_shows_is_what_it_keeps(ada: Tenant) -> None:
         "tools": ["clock"],
         "plugins": ["notes"],
         "memory": {"recall": {"limit": 5}},
-        "settings": {"temperature": 0.5, "stop": ["a\nb", "c\\n"], "seed": 7, "max_steps": 3},
+        "settings": {
+            "temperature": 0.5,
+            "stop": ["a\nb", "c\\n"],
+            "seed": 7,
+            "max_steps": 3,
+            "reasoning_effort": "low",
+            "tool_choice": "clock",
+            "parallel_tool_calls": False,
+            "response_schema": {"type": "object", "properties": {"é": {"const": None}}},
+            "cache": True,
+        },
     }
     await make(ada, **definition)
     answer = await send(ada, "/agents/helper", await opened(ada))
@@ -160,6 +170,8 @@ async def test_everything_wrong_is_said_at_once_beside_its_field_with_all_that_w
         "max_steps": "65",
         "seed": "x",
         "questions": "q" * 201,
+        "response_schema": '{"type": "text"}',
+        "tool_choice": "teleport",
     }
     typed = {**await opened(ada), **wrong, "instructions": HOSTILE.replace("\x1b", "")}
     answer = await send(ada, "/agents/helper", typed)

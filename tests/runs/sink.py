@@ -27,7 +27,7 @@ class Sink:
             self.headers = {name.decode(): value.decode() for name, value in message["headers"]}
         else:
             self.data += message["body"]
-            self.ended = not message["more_body"]
+            self.ended = not message.get("more_body", False)
         self._grown.set()
 
     async def receive(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Faults in the middle of things: each leaves one end, no gap, and nobody else harmed."""
 
 import asyncio
+import logging
 import sys
 from dataclasses import replace
 
@@ -311,3 +312,27 @@ async def test_a_credential_that_may_only_read_cancels_nothing(desk: Desk) -> No
         await desk.runs.cancel(narrow, started.run)
     await desk.runs.cancel(desk.principal, started.run)
     assert not isinstance(events_in(await desk.replay(started.run))[-1], RunFailed)
+
+
+async def test_a_heartbeat_that_fails_without_words_is_logged_by_its_name(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failed = asyncio.Event()
+
+    async def fail(lease: Lease) -> None:
+        if not failed.is_set():
+            raise TimeoutError
+
+    class Told(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            failed.set()
+
+    told = Told()
+    logging.getLogger("porch.runs.lease").addHandler(told)
+    try:
+        monkeypatch.setattr(Lease, "_beat", fail)
+        async with asyncio.timeout(30):
+            await failed.wait()
+    finally:
+        logging.getLogger("porch.runs.lease").removeHandler(told)
+    assert "Heartbeat failed: TimeoutError()" in caplog.messages

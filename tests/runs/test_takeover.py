@@ -20,6 +20,7 @@ from porch.contract.events import (
     ToolResultFinished,
 )
 from porch.contract.frames import Cursor
+from porch.contract.ids import new_uuid
 from porch.plugins.service import Tools
 from porch.plugins.tool import Reversibility, tool
 from porch.runs import store
@@ -295,3 +296,12 @@ class Interrupted:
             event, self._event = self._event, None
             if event:
                 await event()
+
+
+@pytest.mark.parametrize(("last_seq", "seen"), [(1, False), (2, True), (9, True)])
+async def test_words_may_have_been_seen_that_never_reached_the_journal(
+    desk: Desk, last_seq: int, seen: bool
+) -> None:
+    claimed = store.Claimed(desk.principal.workspace, new_uuid(), 2)
+    assert desk.runs.adopt(claimed, last_seq).emitted_any is seen
+    desk.runs.release(claimed.run)

@@ -134,7 +134,10 @@ class FoundConversationBody(ConversationBody):
 
 
 class MessageBody(BaseModel):
-    """A message. `parent` is the one it follows; `parts` are text, reasoning, refusals, tool calls and results."""
+    """A message. `parent` is the one it follows.
+
+    `parts` are text, reasoning, refusals, tool calls and results; pictures and files, whose bytes are at `url`.
+    """
 
     id: str = Field(examples=[MESSAGE_ID])
     role: str = Field(examples=["user"])

@@ -1,10 +1,9 @@
 """Pages of conversations: the list, the chat, and what a shared link shows."""
 
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import msgspec
-from fastapi import Query, Request
+from fastapi import Path, Query, Request
 from starlette.responses import Response
 
 from porch.agents.activity import Activity
@@ -16,6 +15,7 @@ from porch.agents.conversation_views import (
     transcript_view,
 )
 from porch.agents.conversations import Conversations
+from porch.agents.files import file_headers
 from porch.agents.legible import in_short, legible
 from porch.agents.model import Agent
 from porch.agents.shares import Shares
@@ -25,10 +25,10 @@ from porch.contract.ids import format_id
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
 from porch.http.auth import public, requires
-from porch.http.hosts import LOCAL
+from porch.http.hosts import outer_url
 from porch.http.pages import form, local_path, page_router, redirect, render, visitor
 from porch.http.pagination import cut
-from porch.http.state import database, public_url
+from porch.http.state import database
 
 router = page_router("conversations")
 
@@ -139,7 +139,7 @@ async def list_shares(request: Request, principal: Writer, conversation: str) ->
 async def share(request: Request, principal: Writer, conversation: str) -> Response:
     """Makes a link, which is shown this once."""
     made, token = await Shares(database(request)).create(principal, conversation)
-    url = f"{_address(request)}/shared/{token}"
+    url = f"{outer_url(request)}/shared/{token}"
     return await _shares(request, principal, conversation, url=url, made=format_id("shr", made.id))
 
 
@@ -177,6 +177,15 @@ async def read_shared(request: Request, token: str) -> Response:
     return response
 
 
+@router.get("/shared/{token}/messages/{message}/parts/{part}", dependencies=[public()])
+async def read_shared_file(
+    request: Request, token: str, message: str, part: Annotated[int, Path(ge=0, le=1000)]
+) -> Response:
+    """A picture or file of a shared conversation, as long as its link is open."""
+    found, content = await Shares(database(request)).file(token, message, part)
+    return Response(content, headers=file_headers(found, keep=False))
+
+
 async def _shares(
     request: Request, principal: Principal, conversation: str, *, url: str = "", made: str = ""
 ) -> Response:
@@ -204,12 +213,6 @@ async def _new_chat(request: Request, principal: Principal) -> str:
     if principal.allows("read", "agents"):
         newest = await agents_of(request).page(principal, before=None, limit=1)
     return f"/@{principal.workspace_handle}/{newest[0].handle}" if newest else "/agents"
-
-
-def _address(request: Request) -> str:
-    """The address that others reach: the public one, or where nobody set one, how the browser came."""
-    known = public_url(request)
-    return known if urlsplit(known).hostname not in LOCAL else str(request.base_url).rstrip("/")
 
 
 def _then(sent: str, view: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from starlette.responses import Response
 from porch.agents.activity import Activity
 from porch.agents.bodies import (
     CONVERSATION_ID,
+    MESSAGE_ID,
     ConversationBody,
     ConversationChange,
     ConversationRequest,
@@ -17,6 +18,7 @@ from porch.agents.bodies import (
     found_body,
 )
 from porch.agents.conversations import Conversations
+from porch.agents.files import file_headers
 from porch.agents.share_routes import router as shares
 from porch.contract.ids import parse_id
 from porch.contract.principal import Principal
@@ -31,6 +33,7 @@ router: APIRouter = api_router("/api/v1", "conversations")
 OF_AGENT = "/workspaces/{ws}/agents/{agent}/conversations"
 
 Reader = Annotated[Principal, requires("read:conversations")]
+Participant = Annotated[Principal, requires("read:conversations", guests=True)]
 Writer = Annotated[Principal, requires("write:conversations")]
 AgentName = Annotated[str, Path(description="The agent, by handle or id.", examples=["helper"])]
 ConversationId = Annotated[str, Path(examples=[CONVERSATION_ID])]
@@ -46,7 +49,7 @@ ConversationId = Annotated[str, Path(examples=[CONVERSATION_ID])]
 )
 async def create_conversation(
     request: Request,
-    principal: Annotated[Principal, requires("run:agents", on="object")],
+    principal: Annotated[Principal, requires("run:agents", on="object", guests=True)],
     agent: AgentName,
     wanted: ConversationRequest | None = None,
 ) -> Response:
@@ -105,7 +108,7 @@ async def find_conversations(
 
 @router.get("/conversations/{conversation}", operation_id="getConversation", summary="Read a conversation")
 async def get_conversation(
-    request: Request, principal: Reader, conversation: ConversationId
+    request: Request, principal: Participant, conversation: ConversationId
 ) -> ConversationBody:
     """One conversation; its messages are under `/messages`."""
     found = await Conversations(database(request)).read(principal, conversation)
@@ -165,12 +168,15 @@ async def restore_conversation(request: Request, principal: Writer, conversation
 )
 async def list_messages(
     request: Request,
-    principal: Reader,
+    principal: Participant,
     conversation: ConversationId,
     paging: Paging,
     order: Annotated[Literal["oldest", "newest"], Query(description="Which come first.")] = "oldest",
 ) -> Response:
-    """Messages of all branches in the order they came; `parent` links them."""
+    """Messages of all branches in the order they came; `parent` links them.
+
+    A picture or file stands there with its type, size in bytes and `url`, the server's path of its bytes.
+    """
     of = f"messages-{order}"
     rows = await Conversations(database(request)).messages(
         principal,
@@ -182,6 +188,30 @@ async def list_messages(
     shown, last = cut(rows, paging.limit)
     cursor = encode_cursor(of, parse_id("msg", last.id)) if last else None
     return json_response({"items": shown, "next_cursor": cursor})
+
+
+@router.get(
+    "/conversations/{conversation}/messages/{message}/parts/{part}",
+    operation_id="getMessageFile",
+    summary="Read a message's picture or file",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The bytes, a picture's without its camera's notes; all but pictures as a download.",
+            "content": {"image/*": {}, "application/pdf": {}, "application/json": {}, "text/plain": {}},
+        }
+    },
+)
+async def get_message_file(
+    request: Request,
+    principal: Participant,
+    conversation: ConversationId,
+    message: Annotated[str, Path(examples=[MESSAGE_ID])],
+    part: Annotated[int, Path(ge=0, le=1000, description="Its place among the message's parts, from 0.")],
+) -> Response:
+    """The bytes of a picture or a file that came with a message."""
+    found, content = await Conversations(database(request)).file(principal, conversation, message, part)
+    return Response(content, headers=file_headers(found, keep=True))
 
 
 router.routes.extend(shares.routes)

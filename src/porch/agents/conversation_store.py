@@ -69,9 +69,10 @@ async def list_conversations(
     before: UUID | None,
     limit: int,
 ) -> list[Conversation]:
-    """Conversations with an agent, newest first, of one participant or of all; those with drafts left out."""
+    """Conversations with an agent, newest first, of one participant or of all; without drafts and ephemeral ones."""
     rows = await connection.fetch(
-        f"{SELECT}{ALIVE} AND NOT c.draft AND c.agent_id = $2 AND ($3::uuid IS NULL OR c.participant_id = $3)"
+        f"{SELECT}{ALIVE} AND NOT c.draft AND c.expires_at IS NULL AND c.agent_id = $2"
+        " AND ($3::uuid IS NULL OR c.participant_id = $3)"
         " AND ($4::uuid IS NULL OR c.id < $4) ORDER BY c.id DESC LIMIT $5",
         workspace,
         agent,
@@ -93,7 +94,8 @@ async def list_active(
 ) -> list[Conversation]:
     """The principal's own conversations, the last active first; `begun` leaves out those without word and title."""
     rows = await connection.fetch(
-        f"{SELECT}{ALIVE}{BEGUN if begun else ''} AND NOT c.draft AND c.participant_id = $2 AND c.participant_kind = $3"
+        f"{SELECT}{ALIVE}{BEGUN if begun else ''} AND NOT c.draft AND c.expires_at IS NULL"
+        " AND c.participant_id = $2 AND c.participant_kind = $3"
         " AND ($4::uuid IS NULL OR c.agent_id = $4)"
         " AND (c.updated_at, c.id) < (coalesce($5, 'infinity'::timestamptz),"
         "  coalesce($6, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))"
@@ -215,6 +217,12 @@ async def purge_drafts(database: Database, limit: int) -> int:
     """Removes for good, in all workspaces, the drafts that nobody went on with; answers how many."""
     async with database.system() as connection:
         return await connection.fetchval("SELECT porch.purge_drafts($1, $2)", DRAFT_IDLE, limit)
+
+
+async def purge_expired(database: Database, limit: int) -> int:
+    """Removes for good, in all workspaces, the ephemeral ones whose time has come; answers how many."""
+    async with database.system() as connection:
+        return await connection.fetchval("SELECT porch.purge_expired($1)", limit)
 
 
 async def index_messages(database: Database, limit: int) -> int:

@@ -10,6 +10,8 @@ from porch.agents.legible import in_short, legible
 from porch.agents.model import Conversation, Hit, Share
 from porch.contract.ids import format_id
 from porch.contract.messages import (
+    FilePart,
+    ImagePart,
     Message,
     Part,
     ReasoningPart,
@@ -122,6 +124,22 @@ def _piece(part: Part, room: int) -> View | None:
             return {"kind": "tool", "label": "It gave", "text": _cut(output)}
         case ToolResultPart():
             return {"kind": "tool", "label": "It failed", "text": _cut(_json(part.error))}
+        case ImagePart(url=url, width=width, height=height) if url:
+            name = in_short(part.name or "", 80)
+            said = f"Picture {name}" if name else "A picture"
+            return {
+                "kind": "picture",
+                "label": said,
+                "text": "",
+                "url": url,
+                "width": width,
+                "height": height,
+            }
+        case FilePart(url=url) if url:
+            name = in_short(part.name or part.media_type, 80)
+            return {"kind": "file", "label": f"File {name}", "text": "", "url": url}
+        case ImagePart() | FilePart():
+            return None
 
 
 def _json(value: object) -> str:

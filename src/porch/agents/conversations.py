@@ -5,19 +5,25 @@ A conversation is its participant's: others get NotFound, unless they hold `admi
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from itertools import groupby
 from uuid import UUID
+
+import msgspec
 
 from porch.agents import conversation_store as store
 from porch.agents import store as agents
 from porch.agents.activity import Activity
+from porch.agents.files import Attached, fill, has_files, read_file, with_urls, without_names
 from porch.agents.model import Conversation, Hit
 from porch.agents.service import reach_agent
+from porch.contract.attachments import MAX_ATTACHED_BYTES
 from porch.contract.definition import Definition
 from porch.contract.errors import Conflict, ConversationBusy, NotFound
 from porch.contract.ids import format_id, parse_id
 from porch.contract.messages import Message
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
+from porch.identity.limits import CONVERSATIONS, use_limit
 from porch.storage.connection import Connection
 from porch.storage.database import Database
 
@@ -36,12 +42,17 @@ class Conversations:
     async def create(
         self, principal: Principal, agent: str, title: str = "", *, draft: bool = False
     ) -> Conversation:
-        """A new conversation of the principal with an agent that it may run, or with its draft if it may write."""
+        """A new conversation of the principal with an agent that it may run, or with its draft if it may write.
+
+        Raises NotFound, Forbidden, and RateLimited for a guest who begins many.
+        """
         title = check_title(title)
         async with self.database.tenant(principal.workspace) as connection:
             found = await reach_agent(connection, principal, agent, "run")
             if draft:
                 principal.require("write", "agents", format_id("agt", found.id))
+            if principal.kind == "guest":
+                await use_limit(connection, principal.workspace, CONVERSATIONS, principal.id)
             return await store.insert_conversation(connection, principal, found, title, draft=draft)
 
     async def page(
@@ -166,7 +177,7 @@ class Conversations:
             messages = await store.read_branch(
                 connection, principal.workspace, found.head_message_id, limit, room
             )
-            return found, agent, messages
+            return found, agent, [with_urls(message, place_of(found)) for message in messages]
 
     async def whole_branch(
         self, principal: Principal, conversation: str
@@ -194,8 +205,18 @@ class Conversations:
                 page = await store.read_messages(connection, workspace, names, PAGE_BYTES)
             if not page:
                 raise NotFound("The conversation was removed while it was read.")
-            yield page
             at += len(page) * 16
+            for held, messages in groupby(page, key=lambda message: has_files(message.parts)):
+                if not held:
+                    yield list(messages)
+                    continue
+                for message in messages:  # one at a time: a message's files may be many megabytes
+                    yield [await self._whole(workspace, message)]
+
+    async def _whole(self, workspace: UUID, message: Message) -> Message:
+        async with self.database.tenant(workspace) as connection:
+            (parts,) = await fill(connection, workspace, [message.parts], MAX_ATTACHED_BYTES)
+        return without_names(msgspec.structs.replace(message, parts=parts))
 
     async def messages(
         self, principal: Principal, conversation: str, *, after: UUID | None, limit: int, newest_first: bool
@@ -204,9 +225,20 @@ class Conversations:
         principal.require("read", "conversations")
         async with self.database.tenant(principal.workspace) as connection:
             found = await reach_conversation(connection, principal, conversation)
-            return await store.list_messages(
+            messages = await store.list_messages(
                 connection, principal.workspace, found.id, after, limit, newest_first=newest_first
             )
+        return [with_urls(message, place_of(found)) for message in messages]
+
+    async def file(
+        self, principal: Principal, conversation: str, message: str, at: int
+    ) -> tuple[Attached, bytes]:
+        """A picture or file of one of its messages, by its place among the parts, with its bytes. Raises NotFound."""
+        principal.require("read", "conversations")
+        which = parse_id("msg", message)
+        async with self.database.tenant(principal.workspace) as connection:
+            found = await reach_conversation(connection, principal, conversation)
+            return await read_file(connection, principal.workspace, found.id, which, at)
 
 
 async def reach_conversation(
@@ -220,6 +252,11 @@ async def reach_conversation(
     if found is not None and may_see(principal, found):
         return found
     raise NotFound(f"There is no conversation {named[:80]!r} here.")
+
+
+def place_of(conversation: Conversation) -> str:
+    """Below which path of the server a conversation's files are."""
+    return f"/api/v1/conversations/{format_id('conv', conversation.id)}"
 
 
 def may_see(principal: Principal, conversation: Conversation) -> bool:

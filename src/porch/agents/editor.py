@@ -3,11 +3,15 @@
 Only what a person changed is written, so that what the form cannot show (plugins, memory) stays as it was.
 """
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
+import msgspec
+
+from porch.agents.answer_schema import schema_fault
 from porch.contract.definition import (
     HANDLE,
     MAX_INSTRUCTIONS_BYTES,
@@ -23,7 +27,21 @@ Sheet = dict[str, str]
 """What stands in the form's fields, by name; a ticked tool `x` is `tool:x` with "on"."""
 
 TOOL = "tool:"
-SETTINGS = ("temperature", "top_p", "max_output_tokens", "max_steps", "seed", "stop")
+SETTINGS = (
+    "temperature",
+    "top_p",
+    "max_output_tokens",
+    "max_steps",
+    "seed",
+    "stop",
+    "reasoning_effort",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_schema",
+    "cache",
+)
+EFFORTS = ("none", "minimal", "low", "medium", "high")
+CHOICES = ("auto", "none", "required")
 FIELDS = ("name", "title", "description", "instructions", "questions", "model", "fallbacks", *SETTINGS)
 # Kept apart from the contract's limits: a line that is over them is no title.
 MAX_TITLE = 120
@@ -54,13 +72,7 @@ def sheet_of(definition: Definition) -> Sheet:
         "fallbacks": "\n".join(definition.models[1:]),
     }
     for name in SETTINGS:
-        value = getattr(settings, name) if settings else None
-        if isinstance(value, list):
-            sheet[name] = "\n".join(
-                map(_escaped, definition.settings.stop or [] if definition.settings else [])
-            )
-        elif value is not None:
-            sheet[name] = str(value)
+        sheet[name] = _shown(getattr(settings, name)) if settings else ""
     sheet |= {TOOL + tool: "on" for tool in definition.tools or []}
     return {name: _unix(text) for name, text in sheet.items()}
 
@@ -97,10 +109,7 @@ def read_next(form: Mapping[str, str], known: str) -> bool:
 
 
 def read_changes(sheet: Sheet, draft: Definition) -> dict[str, Any]:
-    """The JSON merge patch from the draft to what the sheet says; empty when they agree.
-
-    Raises SheetError.
-    """
+    """What the sheet says otherwise than the draft, for `apply_changes`; empty when they agree. Raises SheetError."""
     before = sheet_of(draft)
     # A field that is not there says nothing; a tool that is not there is not ticked.
     compared = {name for name in {*sheet, *before} if name in sheet or name.startswith(TOOL)}
@@ -117,6 +126,8 @@ def read_changes(sheet: Sheet, draft: Definition) -> dict[str, Any]:
             errors.append({"pointer": f"/{name}", "detail": str(error)})
             continue
         (settings if name in SETTINGS else patch)[name] = value
+    if fault := _choice_fault(sheet, changed):
+        errors.append({"pointer": "/tool_choice", "detail": fault})
     if errors:
         raise SheetError("Some of the fields cannot be used as they are.", errors=errors)
     if "fallbacks" in patch or "model" in patch:
@@ -128,6 +139,19 @@ def read_changes(sheet: Sheet, draft: Definition) -> dict[str, Any]:
     if any(name.startswith(TOOL) for name in changed):
         patch["tools"] = _tools(sheet, draft) or None
     return patch
+
+
+def apply_changes(draft: Definition, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The draft's JSON value with `read_changes`' changes made: each key and each setting is replaced whole.
+
+    A merge patch could not: within an answer's schema, null and absent are two things.
+    """
+    value = cast("dict[str, Any]", msgspec.to_builtins(draft))
+    wanted: dict[str, Any] = {**value, **changes}
+    if "settings" in changes:
+        settings: dict[str, Any] = {**value.get("settings", {}), **changes["settings"]}
+        wanted["settings"] = {name: kept for name, kept in settings.items() if kept is not None}
+    return {name: kept for name, kept in wanted.items() if kept is not None}
 
 
 def field_of(pointer: str) -> str:
@@ -145,6 +169,15 @@ def _tools(sheet: Sheet, draft: Definition) -> list[str]:
     ticked = {name.removeprefix(TOOL) for name in sheet if name.startswith(TOOL)}
     kept = [tool for tool in draft.tools or [] if tool in ticked]
     return kept + sorted(ticked - set(kept))
+
+
+def _choice_fault(sheet: Sheet, changed: set[str]) -> str:
+    """Why a tool that must be called cannot be, "" where it can or is as it was."""
+    wanted = sheet.get("tool_choice", "").strip()
+    asked = "tool_choice" in changed or any(name.startswith(TOOL) for name in changed)
+    if not asked or not wanted or wanted in CHOICES or TOOL + wanted in sheet:
+        return ""
+    return f"It must call {wanted[:60]!r}, which is not ticked under Tools. Tick it, or choose otherwise."
 
 
 def _handle(text: str) -> str:
@@ -225,6 +258,52 @@ def _stops(text: str) -> list[str] | None:
     return [_unescaped(line) for line in text.split("\n") if line] or None
 
 
+def _one_of(*known: str) -> Callable[[str], str | None]:
+    def read(text: str) -> str | None:
+        if text.strip() and text.strip() not in known:
+            raise FieldError(f"Write {', '.join(known[:-1])} or {known[-1]}, or leave it empty.")
+        return text.strip() or None
+
+    return read
+
+
+def _choice(text: str) -> str | None:
+    if not re.fullmatch(r"\S{0,128}", text.strip()):
+        raise FieldError("Write auto, none, required or the name of one tool, or leave it empty.")
+    return text.strip() or None
+
+
+def _yes_or_no(text: str) -> bool | None:
+    said = _one_of("yes", "no")(text)
+    return said == "yes" if said else None
+
+
+def _schema(text: str) -> dict[str, Any] | None:
+    if not text.strip():
+        return None
+    try:
+        value: object = msgspec.json.decode(text.encode())
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise FieldError(_json_fault(text) or f"This is no JSON: {error}.") from None
+    except RecursionError:
+        raise FieldError("This nests too deep to be read; a schema is simpler than that.") from None
+    if fault := schema_fault(value):
+        raise FieldError(fault)
+    return cast("dict[str, Any]", value)
+
+
+def _json_fault(text: str) -> str:
+    """Where a text ceases to be JSON, "" where only a stricter reader than Python's finds out."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        what = error.msg[:1].lower() + error.msg[1:]
+        return f"This is no JSON: {what}, at line {error.lineno}, column {error.colno}."
+    except (ValueError, RecursionError):
+        return ""
+    return ""
+
+
 _READERS: dict[str, Callable[[str], Any]] = {
     "name": _handle,
     "title": _line(MAX_TITLE),
@@ -239,7 +318,27 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "max_steps": _whole(1, MAX_STEPS),
     "seed": _whole(-MAX_SEED, MAX_SEED),
     "stop": _stops,
+    "reasoning_effort": _one_of(*EFFORTS),
+    "tool_choice": _choice,
+    "parallel_tool_calls": _yes_or_no,
+    "response_schema": _schema,
+    "cache": _yes_or_no,
 }
+
+
+def _shown(value: object) -> str:
+    """A setting as it stands in its field."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return "\n".join(_escaped(text) for text in cast("list[str]", value))
+        case dict():
+            return json.dumps(value, ensure_ascii=False, indent=2)
+        case _:
+            return str(value)
 
 
 def _unix(text: str) -> str:

@@ -19,6 +19,8 @@ from porch.agents.model import Conversation
 from porch.agents.shares import public_message
 from porch.contract.ids import format_id
 from porch.contract.messages import (
+    FilePart,
+    ImagePart,
     Message,
     Part,
     ReasoningPart,
@@ -148,6 +150,17 @@ def _markdown(part: Part) -> str:
             return f"It gave:\n\n{_fenced(output, '' if isinstance(part.output, str) else 'json')}"
         case ToolResultPart():
             return f"It failed:\n\n{_fenced(_pretty(part.error), 'json')}"
+        case ImagePart() | FilePart():
+            return _attached(part)
+
+
+def _attached(part: ImagePart | FilePart) -> str:
+    """A file's name, type and size in place of its bytes, which the JSON holds."""
+    name = f" {_plain(part.name)}" if part.name else ""
+    what = "Image" if isinstance(part, ImagePart) else "File"
+    # Base64 holds three bytes in four characters.
+    size = part.size if part.size is not None else len(part.data.rstrip("=")) * 3 // 4
+    return f"{what}{name} ({_plain(part.media_type)}, {size:,} bytes)"
 
 
 def _indented(value: object) -> bytes:

@@ -6,10 +6,20 @@ from typing import Annotated, Any
 from fastapi import Request
 from starlette.responses import Response
 
-from porch.agents.editor import FIELDS, Sheet, read_changes, read_next, read_revision, sheet_from, sheet_of
+from porch.agents.editor import (
+    FIELDS,
+    Sheet,
+    apply_changes,
+    read_changes,
+    read_next,
+    read_revision,
+    sheet_from,
+    sheet_of,
+)
+from porch.agents.embedding_pages import router as embedding_pages
 from porch.agents.legible import in_short, legible
 from porch.agents.model import Agent, StaleRevision
-from porch.agents.service import Agents, merge, read_definition
+from porch.agents.service import Agents, read_definition
 from porch.agents.templates import BUNDLED, Template, find_template
 from porch.agents.version_pages import router as version_pages
 from porch.agents.views import (
@@ -17,6 +27,7 @@ from porch.agents.views import (
     agent_path,
     agent_view,
     agents_of,
+    chosen_models,
     difference_view,
     error_view,
     errors_by_field,
@@ -25,11 +36,11 @@ from porch.agents.views import (
     may_write,
     model_offers,
     names_of,
+    setting_options,
     show,
     template_view,
     tool_offers,
     toolless,
-    values_of,
     warnings_of,
 )
 from porch.contract.definition import Definition
@@ -97,7 +108,7 @@ async def create_agent(request: Request, principal: Writer) -> Response:
             values["name"] = await _free_name(agents, principal, chosen.definition.name)
         made = chosen.named(values["name"], default=values["model"] or None)
         draft = sheet_of(made) | ({"title": values["title"]} if "title" in sent else {})
-        definition = merge(values_of(made), read_changes(draft, made))
+        definition = apply_changes(made, read_changes(draft, made))
         agent, _ = await agents.create(principal, definition)
     except (InvalidInput, Conflict) as error:
         return await _new_form(request, principal, chosen, values, error)
@@ -129,7 +140,8 @@ async def save_draft(request: Request, principal: AgentWriter, agent: str) -> Re
         if patch and revision != found.revision:
             return await _conflicting(request, principal, found, sheet, patch)
         if patch:
-            found, _ = await agents.patch(principal, agent, patch, found.revision)
+            wanted = apply_changes(found.draft, patch)
+            found, _ = await agents.replace(principal, agent, wanted, found.revision)
     except StaleRevision:
         return await _conflicting(request, principal, await agents.read(principal, agent), sheet, patch)
     except (InvalidInput, Conflict) as error:
@@ -188,6 +200,7 @@ async def _editor(
     conflict: list[View] | None = None,
 ) -> Response:
     errors = _errors(error, patch)
+    tools = tool_offers(request, sheet)
     return show(
         request,
         "editor",
@@ -197,8 +210,10 @@ async def _editor(
         errors=errors,
         wrong=errors_by_field(errors),
         conflict=conflict,
-        tools=tool_offers(request, sheet),
-        toolless=toolless(agent.draft),
+        tools=tools,
+        options=setting_options(sheet, tools),
+        chosen=chosen_models(request, sheet),
+        may_try=principal.allows("admin", "models"),
         models=await model_offers(request),
         warnings=warnings_of(request, agent.draft),
         questions=agent.draft.questions,
@@ -211,7 +226,7 @@ async def _conflicting(
 ) -> Response:
     """The form again, over the draft that came in between, with the difference to what was typed."""
     try:
-        typed = read_definition(merge(values_of(agent.draft), patch))
+        typed = read_definition(apply_changes(agent.draft, patch))
         conflict = difference_view(agent.draft, typed)
     except InvalidInput as error:
         return await _editor(
@@ -272,3 +287,4 @@ def _errors(error: InvalidInput | Conflict | None, patch: Mapping[str, Any] | No
 
 
 router.routes.extend(version_pages.routes)
+router.routes.extend(embedding_pages.routes)

@@ -18,6 +18,7 @@ from porch.agents.bodies import (
     version_body,
 )
 from porch.agents.conversation_routes import router as conversations
+from porch.agents.embedding_routes import router as embedding
 from porch.agents.model import Agent
 from porch.agents.service import Agents
 from porch.contract.errors import InvalidInput
@@ -179,6 +180,7 @@ async def get_version(
 
 
 router.routes.extend(conversations.routes)
+router.routes.extend(embedding.routes)
 
 
 def _agents(request: Request) -> Agents:

@@ -19,6 +19,8 @@ from porch.storage.database import Database
 
 MAX_DEFINITION_BYTES = 256 * 1024
 MAX_NOTE_BYTES = 2000
+# What is read at once of agents that are read all.
+PAGE_AGENTS = 200
 
 DefinitionCheck = Callable[[Definition], list[str]]
 """From a definition to warnings, such as a key that is not set. Raises InvalidInput for unknown models and tools."""
@@ -44,6 +46,16 @@ class Agents:
         principal.require("read", "agents")
         async with self.database.tenant(principal.workspace) as connection:
             return await store.list_agents(connection, principal.workspace, before, limit)
+
+    async def runnable(self, principal: Principal) -> list[Agent]:
+        """All agents that the principal may run, newest first."""
+        found: list[Agent] = []
+        before: UUID | None = None
+        async with self.database.tenant(principal.workspace) as connection:
+            while rows := await store.list_agents(connection, principal.workspace, before, PAGE_AGENTS):
+                found += [row for row in rows if principal.allows("run", "agents", format_id("agt", row.id))]
+                before = rows[-1].id
+        return found
 
     async def read(self, principal: Principal, agent: str) -> Agent:
         """One agent by handle or id. Raises NotFound."""

@@ -12,11 +12,14 @@ import msgspec
 
 from porch.agents import conversation_store, share_store
 from porch.agents.conversations import agent_of, reach_conversation
-from porch.agents.model import Share, SharedConversation
+from porch.agents.files import Attached, read_file, with_urls
+from porch.agents.model import Conversation, Share, SharedConversation
+from porch.agents.share_store import ShareTarget
 from porch.contract.errors import Conflict, ConversationBusy, NotFound
 from porch.contract.ids import parse_id
 from porch.contract.messages import Message, ReasoningPart
 from porch.contract.principal import Principal
+from porch.storage.connection import Connection
 from porch.storage.database import Database
 
 # 24 random bytes: nobody guesses one, and SHA-256 of it is what is stored.
@@ -79,22 +82,9 @@ class Shares:
 
     async def open(self, token: str) -> SharedConversation:
         """What a link shows, to whoever holds it. Raises NotFound for one that is unknown or revoked."""
-        target = None
-        if TOKEN.fullmatch(token):
-            target = await share_store.open_share(self.database, digest(token))
-        if target is None:
-            raise NotFound(
-                "There is nothing under this link: it was revoked, or its conversation was deleted. "
-                "Ask whoever sent it for another."
-            )
+        target = await self._target(token)
         async with self.database.tenant(target.workspace) as connection:
-            conversation = await conversation_store.read_conversation(
-                connection, target.workspace, target.conversation
-            )
-            if conversation is None:  # deleted in between
-                raise NotFound(
-                    "The conversation under this link was deleted. Ask whoever sent it for another."
-                )
+            conversation = await _conversation(connection, target)
             agent = await agent_of(connection, target.workspace, conversation)
             messages = await conversation_store.read_branch(
                 connection, target.workspace, target.message, MAX_SHOWN, MAX_SHOWN_BYTES
@@ -104,9 +94,38 @@ class Shares:
             agent=f"@{target.handle}/{conversation.agent_handle}",
             agent_title=agent.title or conversation.agent_handle,
             created_at=target.created_at,
-            messages=[public_message(message) for message in messages],
+            messages=[public_message(with_urls(message, f"/shared/{token}")) for message in messages],
             left_out=bool(messages) and messages[0].parent is not None,
         )
+
+    async def file(self, token: str, message: str, at: int) -> tuple[Attached, bytes]:
+        """A picture or file of a message that a link shows, with its bytes. Raises NotFound."""
+        target = await self._target(token)
+        which = parse_id("msg", message)
+        async with self.database.tenant(target.workspace) as connection:
+            await _conversation(connection, target)
+            shown = await conversation_store.branch_ids(connection, target.workspace, target.message)
+            if which.bytes not in {shown[at : at + 16] for at in range(0, len(shown), 16)}:
+                raise NotFound("This link shows no such message.")
+            return await read_file(connection, target.workspace, target.conversation, which, at)
+
+    async def _target(self, token: str) -> ShareTarget:
+        target = None
+        if TOKEN.fullmatch(token):
+            target = await share_store.open_share(self.database, digest(token))
+        if target is None:
+            raise NotFound(
+                "There is nothing under this link: it was revoked, or its conversation was deleted. "
+                "Ask whoever sent it for another."
+            )
+        return target
+
+
+async def _conversation(connection: Connection, target: ShareTarget) -> Conversation:
+    found = await conversation_store.read_conversation(connection, target.workspace, target.conversation)
+    if found is None:  # deleted in between
+        raise NotFound("The conversation under this link was deleted. Ask whoever sent it for another.")
+    return found
 
 
 def digest(token: str) -> bytes:

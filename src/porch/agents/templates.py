@@ -25,8 +25,10 @@ class Template(Struct, frozen=True, kw_only=True):
     summary: str
     definition: Definition
 
-    def named(self, name: str, model: str | None = None, default: str | None = None) -> Definition:
-        """Its definition for an agent of this name, and of this model where one is given.
+    def named(
+        self, name: str, model: str | list[str] | None = None, default: str | None = None
+    ) -> Definition:
+        """Its definition for an agent of this name, and of this model where one is given, or this chain of them.
 
         `default` takes the place of the bundled model; a template that is made for another model keeps that.
         """

@@ -1,12 +1,19 @@
 """What conversations need in the background: new messages become searchable; what was
-deleted, and drafts that nobody goes on with, go for good."""
+deleted, drafts that nobody goes on with, ephemeral conversations whose time has come, and guests who never said
+anything and do not come back, go for good."""
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from porch.agents.conversation_store import index_messages, purge_conversations, purge_drafts
+from porch.agents.conversation_store import (
+    index_messages,
+    purge_conversations,
+    purge_drafts,
+    purge_expired,
+)
 from porch.contract.errors import DatabaseUnavailable
+from porch.identity.guests import purge_guests
 from porch.storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -14,7 +21,7 @@ log = logging.getLogger(__name__)
 INDEX_SECONDS, PURGE_SECONDS = 2.0, 60.0
 # Transactions' worth: few enough messages that nobody waits for one, few enough conversations, since one may
 # take thousands of rows with it.
-INDEX_BATCH, PURGE_BATCH = 50, 20
+INDEX_BATCH, PURGE_BATCH, GUEST_BATCH = 50, 20, 500
 
 
 class Upkeep:
@@ -45,14 +52,17 @@ class Upkeep:
         return total
 
     async def purge(self) -> int:
-        """Remove all that can no longer be restored, and all drafts without activity for a week.
+        """Remove all that can no longer be restored, all drafts without activity for a week, and what has expired,
+        guests who are not coming back included.
 
         Answers how many conversations. Raises DatabaseUnavailable.
         """
         total = 0
-        for remove in (purge_conversations, purge_drafts):
+        for remove in (purge_conversations, purge_drafts, purge_expired):
             while gone := await remove(self._database, PURGE_BATCH):
                 total += gone
+        while await purge_guests(self._database, GUEST_BATCH):
+            pass
         return total
 
     async def _repeat(self, work: Callable[[], Awaitable[int]], every: float) -> None:

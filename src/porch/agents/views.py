@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from porch.agents.diff import LABELS, Line, compare
-from porch.agents.editor import TOOL, Sheet, SheetError, field_of
+from porch.agents.editor import EFFORTS, TOOL, Sheet, SheetError, field_of
 from porch.agents.legible import in_short, legible
 from porch.agents.model import Agent, Version
 from porch.agents.service import Agents
@@ -19,6 +19,7 @@ from porch.contract.ids import format_id
 from porch.contract.principal import Principal
 from porch.http.pages import render
 from porch.http.state import database
+from porch.models.abilities import chain_view
 from porch.models.catalogue import find_card
 from porch.models.offers import choice
 from porch.models.service import Models
@@ -149,6 +150,7 @@ async def model_offers(request: Request) -> list[View]:
         names = choice(found) if found.ready else []
         offers.append(
             {
+                "provider": found.provider,
                 "label": found.label,
                 "ready": found.ready,
                 "note": found.note,
@@ -157,6 +159,16 @@ async def model_offers(request: Request) -> list[View]:
             }
         )
     return offers
+
+
+def chosen_models(request: Request, sheet: Sheet) -> View:
+    """What the models that stand in a sheet can do, and what keeps them from it."""
+    models = cast("Models | None", getattr(request.app.state, "models", None))
+    names = [sheet.get("model", ""), *sheet.get("fallbacks", "").split("\n")]
+    if models is None:
+        return {"models": [], "toolless": []}
+    written = [name.strip() for name in names if name.strip()]
+    return chain_view(models, written, uses_tools=any(name.startswith(TOOL) for name in sheet))
 
 
 def tool_offers(request: Request, sheet: Sheet) -> list[View]:
@@ -175,6 +187,26 @@ def tool_offers(request: Request, sheet: Sheet) -> list[View]:
         }
         for name in (*installed, *sorted(ticked - set(installed)))
     ]
+
+
+def setting_options(sheet: Sheet, tools: Sequence[View]) -> dict[str, list[tuple[str, str]]]:
+    """What can be chosen for each setting that is a choice; what stands in the sheet is always among it."""
+    known = {
+        "reasoning_effort": [(effort, effort) for effort in EFFORTS],
+        "cache": [("yes", "Ask for it"), ("no", "Do not ask")],
+        "parallel_tool_calls": [("yes", "Several"), ("no", "One at a time")],
+        "tool_choice": [
+            ("auto", "It may call some (auto)"),
+            ("none", "It calls none"),
+            ("required", "It must call one (required)"),
+            *((name, f"It must call {name}") for tool in tools if (name := tool["field"].removeprefix(TOOL))),
+        ],
+    }
+    for name, options in known.items():
+        written = sheet.get(name, "")
+        if written and written not in dict(options):
+            options.append((written, in_short(written, 60)))
+    return {name: [("", "Left to the model"), *options] for name, options in known.items()}
 
 
 def error_view(error: InvalidInput, patch: Mapping[str, Any] | None = None) -> list[View]:
@@ -254,5 +286,7 @@ def _label(field: str) -> str:
         "fallbacks": "Other models",
         "max_output_tokens": "Longest answer",
         "max_steps": "Steps",
+        "stop": "Stop at",
+        "parallel_tool_calls": "Tools at once",
     }
     return labels.get(field) or field.replace("_", " ").capitalize()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,8 @@ from porch.contract.events import (
     StepStarted,
     StreamChunk,
     ToolCallFinished,
+    UsageReported,
+    shows_answer,
 )
 from porch.contract.ids import format_id, new_uuid
 from porch.models.service import Models, ResolvedModel
@@ -32,6 +35,7 @@ from porch.plugins.tool import Tool
 from porch.providers.assembly import Assembly
 from porch.providers.request import ModelRequest, StepOutcome, ToolSpec
 from porch.runs.context import assemble
+from porch.runs.failures import Failure, sum_up
 from porch.runs.lease import LeaseLost
 from porch.runs.live import Ending, LiveRun
 from porch.runs.toolbox import Toolbox, interrupted
@@ -111,18 +115,20 @@ class _Work:
         self.assembly: Assembly | None = None
         self.model = turn.definition.models[0]
         self.toolbox: Toolbox | None = None
-        self.told_cut = False
+        self.told_cut = self.told_unseen = False
         self.step_seq = 0  # what was shown behind it belongs to the model that is being asked
 
     # -- the loop
 
     async def go(self, tools: dict[str, Tool]) -> None:
         self.toolbox = Toolbox(self.live, self.transcript, tools)
-        settings = self.turn.definition.settings or ModelSettings()
+        options = self.turn.options
+        settings = options.settle(self.turn.definition)
         max_steps = settings.max_steps or DEFAULT_STEPS
-        specs = [ToolSpec(tool.name, tool.description, tool.parameters) for tool in tools.values()]
-        if self.turn.resumed:
-            await self.toolbox.run(self.transcript.open_calls, resumed=True)
+        offered = [*tools.values(), *options.offered]
+        specs = [ToolSpec(tool.name, tool.description, tool.parameters) for tool in offered]
+        if self.turn.resumed and await self._run_tools(self.transcript.open_calls, None, resumed=True):
+            return
         while True:
             if len(self.transcript.steps) >= max_steps and self.transcript.open_step is None:
                 await self._finish(StepOutcome(reason="limit"), [])
@@ -135,11 +141,25 @@ class _Work:
                 return
             self.transcript.add(finished)
             await self.live.commit([finished])
-            await self.toolbox.run(step.open_calls)
+            if await self._run_tools(step.open_calls, outcome.raw_reason):
+                return
+
+    async def _run_tools(
+        self, calls: list[ToolCallFinished], raw_reason: str | None, *, resumed: bool = False
+    ) -> bool:
+        """Run the agent's own tools; True when the caller's were called too, whose results it brings itself."""
+        assert self.toolbox is not None
+        names = {tool.name for tool in self.turn.options.offered}
+        await self.toolbox.run([call for call in calls if call.name not in names], resumed=resumed)
+        if all(call.name not in names for call in calls):
+            return False
+        await self._finish(StepOutcome(reason="tool_calls", raw_reason=raw_reason), [])
+        return True
 
     async def _step(self, specs: list[ToolSpec], settings: ModelSettings) -> StepOutcome:
         """One model call, by the first model of the chain that answers."""
         models = self.turn.definition.models
+        failures: list[Failure] = []
         for index, name in enumerate(models):
             self.model = name
             await self._begin_step(name)
@@ -149,8 +169,11 @@ class _Work:
             try:
                 return await self._stream(name, specs, settings, self.assembly)
             except PorchError as error:
-                if isinstance(error, LeaseLost) or index + 1 == len(models):
+                if isinstance(error, LeaseLost):
                     raise
+                failures.append(Failure(name, error))
+                if index + 1 == len(models):
+                    raise sum_up(failures) from error
                 await self._fall_back(step, error, models[index + 1])
         raise AssertionError("a definition names at least one model")
 
@@ -161,13 +184,17 @@ class _Work:
             await self.live.commit([started])
 
     async def _fall_back(self, step: str, error: PorchError, following: str) -> None:
-        """Silent when nothing was shown of the step; else readers drop it first."""
+        """Silent when nothing came of the step; else readers drop it first."""
         log.info("%s: falling back to %s: %s", self.live.name, following, error.message)
-        if self.live.seq > self.step_seq:
-            discarded = StepDiscarded(step=step, reason="fallback")
-            self.transcript.add(discarded)
-            await self.live.commit([discarded])
-            self.told_cut = False
+        left = self.assembly.take() if self.assembly else []
+        # What was used of the model that failed was paid for all the same.
+        events: list[AnyEvent] = [event for event in left if type(event) is UsageReported]
+        if events or self.live.seq > self.step_seq:
+            events.append(StepDiscarded(step=step, reason="fallback"))
+            for event in events:
+                self.transcript.add(event)
+            await self.live.commit(events)
+            self.told_cut = self.told_unseen = False
 
     async def _stream(
         self, name: str, specs: list[ToolSpec], settings: ModelSettings, assembly: Assembly
@@ -192,24 +219,29 @@ class _Work:
         return outcome
 
     def _request(self, model: ResolvedModel, specs: list[ToolSpec], settings: ModelSettings) -> ModelRequest:
-        definition = self.turn.definition
+        instructions = self.turn.options.instruct(self.turn.definition)
         reserve = settings.max_output_tokens or min(
             model.max_output_tokens or 4096, model.context_tokens // 4
         )
+        takes = model.provider.takes
         context = assemble(
             self.turn.history,
             self.transcript.parts(),
             more=self.turn.more,
-            instructions=definition.instructions,
+            instructions=instructions,
             tools=specs,
             budget=model.context_tokens - reserve,
+            takes=replace(takes, pictures=takes.pictures and model.card.may_see),
         )
         if (context.left_out or context.at_least) and not self.told_cut:
             self.told_cut = True
             self.live.emit([_cut_notice(self.transcript.steps[-1].id, context.left_out, name=model.name)])
+        if context.unseen and not self.told_unseen:
+            self.told_unseen = True
+            self.live.emit([_unseen_notice(self.transcript.steps[-1].id, context.unseen, name=model.name)])
         return ModelRequest(
             model=model.model,
-            instructions=definition.instructions,
+            instructions=instructions,
             messages=context.messages,
             tools=specs,
             settings=settings,
@@ -234,6 +266,9 @@ class _Work:
     async def failed(self, error: ErrorInfo) -> None:
         """Close what is open and end with the error; what was said until then is kept."""
         events = self._closers()
+        # Words that came along with the failure are shown only now.
+        seen = self.live.emitted_any or shows_answer(events)
+        error = msgspec.structs.replace(error, emitted_any=seen)
         ending = self._ending("failed", self._kept_message(), error)
         await self.live.commit([*events, RunFailed(error=error)], ending)
 
@@ -282,6 +317,14 @@ def _cut_notice(step: str, left_out: int, *, name: str) -> Notice:
     count = f"the oldest {left_out} messages were" if left_out > 1 else "its oldest part was"
     text = f"The conversation is longer than {name} can read at once, so {count} left out."
     return Notice(step=step, code="context_truncated", text=text)
+
+
+def _unseen_notice(step: str, unseen: int, *, name: str) -> Notice:
+    count = (
+        f"{unseen} of the conversation's pictures and files were" if unseen > 1 else "one picture or file was"
+    )
+    text = f"Not everything could be shown to {name}: {count} left out of its sight, and it was told so."
+    return Notice(step=step, code="files_left_out", text=text)
 
 
 def _describe(error: PorchError, live: LiveRun) -> ErrorInfo:

@@ -72,7 +72,7 @@ class Lease:
             async with asyncio.timeout(2), self._database.system() as connection:
                 await connection.execute("SELECT porch.release_process($1)", self.process)
         except (DatabaseUnavailable, TimeoutError) as error:
-            log.warning("The lease could not be given back; it runs out in %g s. %s", self._seconds, error)
+            log.warning("The lease could not be given back; it runs out in %g s. %r", self._seconds, error)
         if self._connection:
             self._connection.terminate()
 
@@ -100,7 +100,7 @@ class Lease:
                     await (self._beat() if self.valid else self._begin_again())
             except (DatabaseUnavailable, TimeoutError, *LOST) as error:
                 self._drop_connection()
-                log.warning("Heartbeat failed: %s", error or type(error).__name__)
+                log.warning("Heartbeat failed: %r", error)  # a timeout has no words, only a name
             except Exception:
                 self._drop_connection()
                 log.exception("Heartbeat failed")

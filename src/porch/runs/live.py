@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from porch.contract.events import AnyEvent
-from porch.contract.frames import Cursor, encode_frame
+from porch.contract.events import AnyEvent, shows_answer
+from porch.contract.frames import Cursor, Framer
 from porch.contract.ids import format_id
 from porch.runs.lease import Lease, LeaseLost
 from porch.runs.reader import End, Reader
@@ -78,7 +78,7 @@ class LiveRun:
         self.epoch = epoch
         self.seq = seq
         self.process = lease.process
-        self.emitted_any = False
+        self.emitted_any = False  # whether a reader may have seen part of an answer
         self.lost = False
         self.ending = False  # its last event is on the way and nothing may follow
         self.waiting_bytes = 0  # produced, but not committed yet
@@ -88,7 +88,8 @@ class LiveRun:
         self.readers: set[Reader] = set()
         self.queued = False  # the journal's own mark: it knows of this run's frames
         self._confirmed = confirmed
-        self._ascii = self.name.encode()
+        self._woken = False  # the journal is woken early for the first words
+        self._framer = Framer(self.name.encode(), epoch)
         self._lease = lease
         self._sink = sink
         self._committed = seq
@@ -105,8 +106,8 @@ class LiveRun:
     def emit(self, events: Sequence[AnyEvent]) -> None:
         """Show events now; the journal gets them soon. Raises LeaseLost when this process must stop."""
         self._append(events, boundary=False)
-        self._sink.wake(self, urgent=not self.emitted_any)
-        self.emitted_any = True
+        self._sink.wake(self, urgent=not self._woken)
+        self._woken = True
 
     async def commit(self, events: Sequence[AnyEvent], ending: Ending | None = None) -> None:
         """Commit events, then show them. Raises LeaseLost when they can no longer be committed.
@@ -133,16 +134,14 @@ class LiveRun:
     def _append(self, events: Sequence[AnyEvent], *, boundary: bool) -> None:
         if self.lost or not self._lease.covers(self.process):
             raise LeaseLost("This process lost its lease on the run; another one goes on with it.")
-        now, seq, name, epoch = time.time_ns(), self.seq, self._ascii, self.epoch
+        self.emitted_any = self.emitted_any or shows_answer(events)
+        now, seq = time.time_ns(), self.seq
         if len(events) == 1:
             seq += 1
-            data = encode_frame(events[0], name, epoch, seq, now)
+            data = self._framer.frame(events[0], seq, now)
         else:
-            frames: list[bytes] = []
-            for event in events:
-                seq += 1
-                frames.append(encode_frame(event, name, epoch, seq, now))
-            data = b"".join(frames)
+            data = self._framer.frames(events, seq + 1, now)
+            seq += len(events)
         self.seq = seq
         self._untaken.append(data)
         self.waiting_bytes += len(data)

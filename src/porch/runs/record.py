@@ -1,6 +1,6 @@
 """Runs as one looks at them afterwards: their rows, and what their journals' ends tell cheaply."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,13 +9,16 @@ from uuid import UUID
 import msgspec
 
 from porch.contract.events import ErrorInfo, Usage
-from porch.contract.frames import frame_data, split_frames
+from porch.runs.figures import Story, Told, events_in
 from porch.runs.store import Status
+from porch.storage.connection import Connection
 from porch.storage.database import Database
 
 HEAD_ROWS = 4
 HEAD_BYTES = 16 * 1024
+TAIL_ROWS = 2
 TAIL_BYTES = 8 * 1024
+START_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +26,8 @@ class RunRecord:
     """A run's row, with the agent's handle and who takes part in its conversation.
 
     `reason` is why a finished run finished, `model` the one that answered, `first_token_ms` the time from the
-    run's start to the first word: None where that is not known, or not within the journal's first rows.
+    run's start to the first word of what stands, `tokens_per_second` the pace of that model in its last step: None
+    where they are not known, or the word is not within a step's first rows.
     `notices` are those (code, text) that stand near its journal's beginning or end.
     """
 
@@ -45,6 +49,7 @@ class RunRecord:
     reason: str | None
     model: str | None
     first_token_ms: int | None
+    tokens_per_second: float | None
     notices: list[tuple[str, str]]
 
 
@@ -59,10 +64,28 @@ _SELECT = f"""
       FROM (SELECT x.first_seq, x.frames FROM porch.journal x WHERE x.workspace_id = r.workspace_id
               AND x.run_id = r.id ORDER BY x.first_seq LIMIT {HEAD_ROWS}) j) h ON true
     LEFT JOIN LATERAL (
-      SELECT substr(j.frames, greatest(1, octet_length(j.frames) - {TAIL_BYTES - 1})) AS frames
-      FROM porch.journal j WHERE j.workspace_id = r.workspace_id AND j.run_id = r.id
-      ORDER BY j.first_seq DESC LIMIT 1) t ON true
+      SELECT string_agg(j.frames, ''::bytea ORDER BY j.first_seq) AS frames
+      FROM (SELECT x.first_seq, substr(x.frames, greatest(1, octet_length(x.frames) - {TAIL_BYTES - 1})) AS frames
+              FROM porch.journal x WHERE x.workspace_id = r.workspace_id AND x.run_id = r.id
+              ORDER BY x.first_seq DESC LIMIT {TAIL_ROWS}) j) t ON true
     WHERE r.workspace_id = $1 AND c.deleted_at IS NULL
+"""  # noqa: S608 - numbers from above
+
+# A later step's start is committed alone, so that its row is found without reading the others.
+_STEPS = f"""
+    SELECT s.run_id, b.frames AS before, s.frames || coalesce(h.frames, ''::bytea) AS frames
+    FROM porch.journal s
+    LEFT JOIN LATERAL (
+      SELECT substr(x.frames, greatest(1, octet_length(x.frames) - {START_BYTES - 1})) AS frames
+      FROM porch.journal x WHERE x.workspace_id = s.workspace_id AND x.run_id = s.run_id
+        AND x.first_seq < s.first_seq ORDER BY x.first_seq DESC LIMIT 1) b ON true
+    LEFT JOIN LATERAL (
+      SELECT substr(string_agg(j.frames, ''::bytea ORDER BY j.first_seq), 1, {HEAD_BYTES}) AS frames
+      FROM (SELECT x.first_seq, x.frames FROM porch.journal x WHERE x.workspace_id = s.workspace_id
+              AND x.run_id = s.run_id AND x.first_seq > s.first_seq ORDER BY x.first_seq LIMIT {HEAD_ROWS}) j) h ON true
+    WHERE s.workspace_id = $1 AND s.run_id = ANY($2::uuid[]) AND s.first_seq = s.last_seq
+      AND octet_length(s.frames) < {START_BYTES} AND position('event: step.started'::bytea IN s.frames) > 0
+    ORDER BY s.run_id, s.first_seq
 """  # noqa: S608 - numbers from above
 
 
@@ -70,7 +93,7 @@ async def fetch_run(database: Database, workspace: UUID, run: UUID) -> RunRecord
     """One run by its id."""
     async with database.tenant(workspace) as connection:
         row = await connection.fetchrow(f"{_SELECT} AND r.id = $2", workspace, run)
-    return _record(row) if row else None
+        return (await _tell(connection, workspace, [row]))[0] if row else None
 
 
 async def fetch_participant(
@@ -99,44 +122,25 @@ async def list_runs(
             before,
             limit,
         )
-    return [_record(row) for row in rows]
+        return await _tell(connection, workspace, rows)
 
 
-class _Event(msgspec.Struct):
-    """The few fields of any event that a record needs."""
-
-    type: str
-    seq: int
-    ts: datetime
-    code: str | None = None
-    text: str | None = None
-    model: str | None = None
-    reason: str | None = None
-    kind: str | None = None
-    part: str | None = None
-    value: Any = None
+async def _tell(connection: Connection, workspace: UUID, rows: Sequence[Any]) -> list[RunRecord]:
+    """Rows as records. Only of runs with several steps is more of the journal read."""
+    told = {row["id"]: (list(events_in(row["head"])), list(events_in(row["tail"]))) for row in rows}
+    stories = {run: Story(head, tail) for run, (head, tail) in told.items()}
+    if longer := [run for run, story in stories.items() if story.goes_on]:
+        for step in await connection.fetch(_STEPS, workspace, longer):
+            before, stretch = list(events_in(step["before"])), list(events_in(step["frames"]))
+            stories[step["run_id"]].add(before, stretch)
+    return [_record(row, *told[row["id"]], stories[row["id"]]) for row in rows]
 
 
-_event = msgspec.json.Decoder(_Event)
-
-
-def _events(frames: bytes | None) -> Iterator[_Event]:
-    """The whole frames of a stretch that may begin and end within one."""
-    for frame in split_frames(frames or b""):
-        # Another version of Porch may have written it: a record does without.
-        if not frame.startswith(b"id: "):
-            continue
-        try:
-            yield _event.decode(frame_data(frame))
-        except (ValueError, msgspec.DecodeError):
-            continue
-
-
-def _record(row: Any) -> RunRecord:
-    head, tail = list(_events(row["head"])), list(_events(row["tail"]))
+def _record(row: Any, head: list[Told], tail: list[Told], story: Story) -> RunRecord:
     known = {event.seq: event for event in head + tail}.values()
     models = [event.model for event in known if event.type in ("step.started", "step.finished")]
     last = tail[-1] if tail else None
+    usage = msgspec.json.decode(row["usage"], type=Usage) if row["usage"] else None
     return RunRecord(
         id=row["id"],
         conversation=row["conversation_id"],
@@ -147,7 +151,7 @@ def _record(row: Any) -> RunRecord:
         epoch=row["epoch"],
         input_message=row["input_message_id"],
         output_message=row["output_message_id"],
-        usage=msgspec.json.decode(row["usage"], type=Usage) if row["usage"] else None,
+        usage=usage,
         error=msgspec.json.decode(row["error"], type=ErrorInfo) if row["error"] else None,
         created_at=row["created_at"],
         finished_at=row["finished_at"],
@@ -156,17 +160,6 @@ def _record(row: Any) -> RunRecord:
         reason=last.reason if last and last.type == "run.finished" else None,
         model=models[-1] if models else None,
         notices=[(event.code or "", event.text or "") for event in known if event.type == "notice"],
-        # After a takeover the first words may have been taken back.
-        first_token_ms=_first_token_ms(head) if row["epoch"] == 1 else None,
+        first_token_ms=story.first_token_ms(),
+        tokens_per_second=story.tokens_per_second(usage),
     )
-
-
-def _first_token_ms(head: list[_Event]) -> int | None:
-    if not head or head[0].type != "run.started":
-        return None
-    silent = {event.part for event in head if event.type == "part.started" and event.kind == "reasoning"}
-    for event in head:
-        words = event.type == "stream.chunk" or (event.type == "part.finished" and event.value)
-        if words and event.part not in silent:
-            return round((event.ts - head[0].ts).total_seconds() * 1000)
-    return None

@@ -18,6 +18,7 @@ from porch.contract.ids import format_id
 from porch.runs import store
 from porch.runs.lease import Lease, LeaseLost
 from porch.runs.live import LiveRun
+from porch.runs.options import NO_OPTIONS, RunOptions
 from porch.runs.store import Claimed, Place, TakenOver
 from porch.runs.transcript import Transcript
 from porch.runs.turn import Turn
@@ -162,6 +163,7 @@ class Recovery:
             definition=msgspec.json.decode(found.definition, type=Definition),
             history=loaded.history if loaded else [],
             more=bool(loaded and loaded.more),
+            options=msgspec.json.decode(found.options, type=RunOptions) if found.options else NO_OPTIONS,
             transcript=Transcript(events_of(found.frames)),
             resumed=True,
         )

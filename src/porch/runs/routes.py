@@ -8,45 +8,80 @@ from uuid import UUID
 
 import msgspec
 from fastapi import Header, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from starlette.responses import Response
 
-from porch.contract.errors import InvalidInput
 from porch.contract.frames import START, Cursor
 from porch.contract.ids import format_id, parse_id
-from porch.contract.messages import Part, TextPart
+from porch.contract.messages import Part
 from porch.contract.principal import Principal
-from porch.contract.text import check_text
 from porch.http.auth import Requires, requires
 from porch.http.idempotency import IDEMPOTENT, claimed
 from porch.http.pagination import Page, Paging, cut, encode_cursor
-from porch.http.routing import DirectRoute, api_router
+from porch.http.routing import api_router
+from porch.runs.input import MessageRoute, read_parts
 from porch.runs.record import RunRecord
 from porch.runs.service import RunKey, Runs, Started
 from porch.runs.store import HEAD, Place
 from porch.runs.stream import EventStream
 
-MAX_MESSAGE_BYTES = 512 * 1024
-
 router = api_router("/api/v1", "runs")
-Runner = Annotated[Principal, requires("run:agents", on="object")]
+Runner = Annotated[Principal, requires("run:agents", on="object", guests=True)]
 Viewer = Annotated[Principal, requires("read:conversations")]
-ANY_CREDENTIAL = Requires(None)
+Participant = Annotated[Principal, requires("read:conversations", guests=True)]
+ANY_CREDENTIAL = Requires(None, guests=True)
 
 
 class TextInput(BaseModel):
-    """A part of a message."""
+    """Words of a message."""
 
     model_config = ConfigDict(extra="forbid")
     type: Literal["text"]
     text: str
 
 
+class ImageInput(BaseModel):
+    """A picture of up to 5 MiB and 8,000 pixels a side; its bytes must be of the type that it names."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["image"]
+    media_type: str = Field(examples=["image/png"], description="PNG, JPEG, GIF or WebP.")
+    data: str = Field(description="The file as base64.", json_schema_extra={"contentEncoding": "base64"})
+    name: str | None = Field(default=None, examples=["porch.png"])
+
+
+class FileInput(BaseModel):
+    """A document of up to 10 MiB: a PDF, or text in UTF-8."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["file"]
+    media_type: str = Field(
+        examples=["application/pdf"], description="`application/pdf`, `application/json` or `text/…`."
+    )
+    data: str = Field(description="The file as base64.", json_schema_extra={"contentEncoding": "base64"})
+    name: str | None = Field(default=None, examples=["lease.pdf"])
+
+
+PartInput = Annotated[TextInput | ImageInput | FileInput, Field(discriminator="type")]
+
+
+def _form(value: Any) -> str | None:
+    return "words" if isinstance(value, str) else "parts" if isinstance(value, list) else None
+
+
 class RunInput(BaseModel):
     """A message to an agent."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"input": "What time is it?"}]})
-    input: str | list[TextInput] = Field(description="Text, or the message's parts.")
+    input: Annotated[
+        Annotated[str, Tag("words")] | Annotated[list[PartInput], Tag("parts")],
+        Discriminator(
+            _form,
+            custom_error_type="message",
+            custom_error_message="a text, or a list of parts, is needed here",
+        ),
+        Field(description="Text, or the message's parts."),
+    ]
     parent: str | None = Field(
         default=None,
         examples=["msg_0199f3a1c2d47e10a5b6c7d8e9f00112"],
@@ -85,7 +120,10 @@ class RunState(BaseModel):
     )
     model: str | None = Field(description="The model that answered, where its journal still tells.")
     first_token_ms: int | None = Field(
-        description="Milliseconds from the start to the first word; null where it came late or is not known."
+        description="Milliseconds from the start to the first word of what stands; null where it is not known."
+    )
+    tokens_per_second: float | None = Field(
+        description="The pace of the model that answered, over its own time; null where it is not known."
     )
     notices: list[RunNotice]
     usage: dict[str, Any] | None
@@ -113,6 +151,9 @@ async def start_run(request: Request, principal: Runner, conversation: str, body
 
     With `Accept: text/event-stream` the answer is the run's stream, otherwise 202 with its id. The message is
     committed before anything is answered; the run goes on when its readers leave.
+
+    A message is text, or up to 20 parts of text, pictures and files, whose bytes come as base64: pictures PNG,
+    JPEG, GIF or WebP of up to 5 MiB; files PDF, text in UTF-8 or JSON of up to 10 MiB; 20 MiB in all.
     """
     runs = _runs(request)
     parts, place = _parts(body), _place(body)
@@ -131,7 +172,7 @@ router.add_api_route(
     response_model=RunAccepted,
     responses=STREAM,
     openapi_extra=IDEMPOTENT,
-    route_class_override=DirectRoute,
+    route_class_override=MessageRoute,
 )
 
 
@@ -168,7 +209,7 @@ async def list_runs(request: Request, principal: Viewer, conversation: str, pagi
 
 
 @router.get("/runs/{run}", operation_id="getRun")
-async def get_run(request: Request, principal: Viewer, run: str) -> RunState:
+async def get_run(request: Request, principal: Participant, run: str) -> RunState:
     """A run's state."""
     return _state(principal, await _runs(request).get(principal, parse_id("run", run)))
 
@@ -181,7 +222,7 @@ async def get_run(request: Request, principal: Viewer, run: str) -> RunState:
 )
 async def follow_run(
     request: Request,
-    principal: Viewer,
+    principal: Participant,
     run: str,
     after: Annotated[str | None, Query(description="A cursor `<epoch>-<seq>`.", examples=["1-57"])] = None,
     last_event_id: Annotated[str | None, Header(description="Like `after`, and stronger.")] = None,
@@ -208,17 +249,8 @@ def _streams(request: Request) -> bool:
 
 
 def _parts(body: RunInput) -> list[Part]:
-    texts = [body.input] if isinstance(body.input, str) else [part.text for part in body.input]
-    if not any(text.strip() for text in texts):
-        raise InvalidInput(
-            "The message is empty; write something.", errors=[{"pointer": "/input", "detail": "empty"}]
-        )
-    if sum(len(text.encode("utf-8", "replace")) for text in texts) > MAX_MESSAGE_BYTES:
-        raise InvalidInput(
-            f"The message is over {MAX_MESSAGE_BYTES // 1024} KiB. Shorten it, or send it in several messages.",
-            errors=[{"pointer": "/input", "detail": "too long"}],
-        )
-    return [TextPart(text=check_text(text, "The message", MAX_MESSAGE_BYTES)) for text in texts]
+    given = body.input
+    return read_parts(given if isinstance(given, str) else [part.model_dump() for part in given])
 
 
 def _place(body: RunInput) -> Place:
@@ -287,6 +319,7 @@ def _state(principal: Principal, record: RunRecord) -> RunState:
         reason=record.reason,
         model=record.model,
         first_token_ms=record.first_token_ms,
+        tokens_per_second=record.tokens_per_second,
         notices=[RunNotice(code=code, text=text) for code, text in record.notices],
         usage=msgspec.to_builtins(record.usage) if record.usage else None,
         error=msgspec.to_builtins(record.error) if record.error else None,

@@ -6,25 +6,28 @@ import time
 from dataclasses import dataclass
 from uuid import UUID
 
+from porch.contract.attachments import attached_bytes
 from porch.contract.errors import Conflict, ConversationBusy, InProgress, NotFound, Unavailable
 from porch.contract.events import AnyEvent, ErrorInfo
 from porch.contract.frames import KEEP_ALIVE, START, Cursor
-from porch.contract.ids import format_id
+from porch.contract.ids import format_id, new_uuid
 from porch.contract.messages import Part
 from porch.contract.principal import Principal
+from porch.identity.guests import occupied, pace_runs
 from porch.models.service import Models
 from porch.plugins.service import Tools
 from porch.runs import store
-from porch.runs.context import StoredMessage
 from porch.runs.engine import Engine
 from porch.runs.guard import guard_readers
+from porch.runs.input import check_vision
 from porch.runs.journal import Journal
 from porch.runs.lease import Lease
 from porch.runs.live import LiveRun
+from porch.runs.options import RunOptions
 from porch.runs.reader import Reader
 from porch.runs.record import RunRecord, fetch_participant, fetch_run, list_runs
 from porch.runs.recovery import Recovery
-from porch.runs.start import RunKey, new_run
+from porch.runs.start import Asked, RunKey, load_turn, may_see, new_run
 from porch.runs.store import ACTIVE, HEAD, Claimed, LoadedTurn, NewRun, Page, Place
 from porch.runs.stream import KEEP_ALIVE_SECONDS, EventStream
 from porch.runs.transcript import Transcript
@@ -134,7 +137,7 @@ class Runs:
         Raises NotFound, Conflict (`conversation_busy`) when a run is at work there, Unavailable while this
         process has no lease.
         """
-        return await self._start(principal, conversation, place, parts, key)
+        return await self.ask(principal, conversation, Asked(parts, key, place))
 
     async def regenerate(
         self, principal: Principal, conversation: UUID, message: UUID, key: RunKey | None = None
@@ -143,39 +146,37 @@ class Runs:
 
         Raises what `start_run` does.
         """
-        return await self._start(principal, conversation, Place("answer", message), None, key)
+        return await self.ask(principal, conversation, Asked(None, key, Place("answer", message)))
 
-    async def _start(
-        self,
-        principal: Principal,
-        conversation: UUID,
-        place: Place,
-        parts: list[Part] | None,
-        key: RunKey | None,
-    ) -> Started:
+    async def open_run(self, principal: Principal, asked: Asked) -> Started:
+        """Answer in a conversation opened for this call alone, with the agent that is `asked`.
+
+        Raises what `start_run` does, and InvalidInput for a caller's tool with the name of another one.
+        """
+        return await self.ask(principal, new_uuid(), asked)
+
+    async def ask(self, principal: Principal, conversation: UUID, asked: Asked) -> Started:
+        """Commit what is asked with its run, and begin to answer.
+
+        Raises what `open_run` does, and RateLimited for a guest who asks too often, or in two places at once.
+        """
         if not self.ready:
             raise Unavailable(
                 "The server cannot take messages just now: it has no lease yet. Try again in a moment."
             )
+        if principal.kind == "guest":
+            await pace_runs(self._database, principal, conversation, attached_bytes(asked.parts or ()))
         for _ in range(START_ATTEMPTS):
-            turn = await store.load_turn(self._database, principal.workspace, conversation, place)
-            if turn is None or not _may_see(principal, turn.participant_kind, turn.participant):
-                raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
-            agent = format_id("agt", turn.agent)
-            principal.require("run", "agents", agent)
-            if turn.trial:
-                principal.require("write", "agents", agent)
-            if turn.misplaced:
-                raise _misplaced(place)
-            new, events = new_run(principal, conversation, turn, place, parts, self._lease.process, key)
+            turn = await load_turn(self._database, principal, conversation, asked)
+            check_vision(asked.parts or (), turn.definition)
+            new, events = new_run(principal, conversation, turn, asked, self._lease.process)
             # The model is asked while the message is being committed: its answer is what takes time, and
             # nothing of it is shown or written before.
-            history = [StoredMessage("user", parts), *turn.history] if parts else turn.history
-            live = self._begin(new, turn, history, events) if turn.active_run is None else None
+            live = self._begin(new, turn, asked, events) if turn.active_run is None else None
             outcome, active = await self._commit_start(new, live)
             if outcome == "started":
                 if live is None and new.run not in self._live:
-                    live = self._begin(new, turn, history, events)
+                    live = self._begin(new, turn, asked, events)
                 # Unless the run was taken for abandoned meanwhile: then a later epoch carries it already.
                 if live is not None and self._live.get(new.run) is live:
                     live.confirm()
@@ -187,6 +188,8 @@ class Runs:
                 raise InProgress("This message was sent twice at once under its Idempotency-Key. Try again.")
             if outcome == "busy":
                 raise _busy(active)
+            if outcome == "occupied":
+                raise occupied()
         raise Conflict(
             "Others write into this conversation at the same time. Read it again, then send once more."
         )
@@ -212,9 +215,7 @@ class Runs:
             if live is not None and not started:
                 live.lose()
 
-    def _begin(
-        self, new: NewRun, turn: LoadedTurn, history: list[StoredMessage], events: list[AnyEvent]
-    ) -> LiveRun:
+    def _begin(self, new: NewRun, turn: LoadedTurn, asked: Asked, events: list[AnyEvent]) -> LiveRun:
         """Ask the model; what it answers stays here until the run is confirmed."""
         live = LiveRun(new.workspace, new.run, 1, new.last_seq, self._lease, self._journal, confirmed=False)
         self._live[new.run] = live
@@ -224,8 +225,9 @@ class Runs:
                 workspace=new.workspace,
                 run=new.run,
                 definition=turn.definition,
-                history=history,
+                history=asked.history(turn),
                 more=turn.more,
+                options=asked.options,
                 transcript=Transcript(events),
             ),
         )
@@ -236,16 +238,21 @@ class Runs:
     async def get(self, principal: Principal, run: UUID) -> RunRecord:
         """A run's state. Raises NotFound."""
         record = await fetch_run(self._database, principal.workspace, run)
-        if record is None or not _may_see(principal, record.participant_kind, record.participant):
+        if record is None or not may_see(principal, record.participant_kind, record.participant):
             raise NotFound(f"There is no run {format_id('run', run)!r} here.")
         return record
+
+    async def options(self, principal: Principal, run: UUID) -> RunOptions:
+        """What the caller added to a run. Raises NotFound."""
+        await self.get(principal, run)
+        return await store.load_options(self._database, principal.workspace, run)
 
     async def of_conversation(
         self, principal: Principal, conversation: UUID, before: UUID | None, limit: int
     ) -> list[RunRecord]:
         """A conversation's runs, newest first, from behind one of them. Raises NotFound."""
         found = await fetch_participant(self._database, principal.workspace, conversation)
-        if found is None or not _may_see(principal, *found):
+        if found is None or not may_see(principal, *found):
             raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
         return await list_runs(self._database, principal.workspace, conversation, before, limit)
 
@@ -301,7 +308,8 @@ class Runs:
     def adopt(self, claimed: Claimed, last_seq: int) -> LiveRun:
         """A producer for a claimed run, known to this process's readers."""
         live = LiveRun(claimed.workspace, claimed.run, claimed.epoch, last_seq, self._lease, self._journal)
-        live.emitted_any = last_seq > 2
+        # From the first step on words may have been shown that never reached the journal.
+        live.emitted_any = last_seq > 1
         self.taken_over += 1
         if before := self._live.get(claimed.run):
             before.lose()
@@ -355,17 +363,6 @@ class Runs:
             for reader in tuple(self.readers):
                 if reader.last_sent < quiet_since:
                     reader.push(KEEP_ALIVE)
-
-
-def _may_see(principal: Principal, kind: str, participant: UUID) -> bool:
-    if (principal.kind, principal.id) == (kind, participant):
-        return True
-    return principal.kind == "user" and principal.allows("admin", "conversations")
-
-
-def _misplaced(place: Place) -> NotFound:
-    name = format_id("msg", place.message) if place.message else "That message"
-    return NotFound(f"There is no message {name!r} in this conversation. Read its messages again, then send.")
 
 
 def _busy(active: UUID | None) -> ConversationBusy:

@@ -1,18 +1,27 @@
-"""What a run begins with: its row, its first events, and the key under which it was asked for."""
+"""What a run begins with: what was asked, its row, its first events, and the key under which it was asked for."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
 
+from porch.agents.files import StoredFile, stow
+from porch.contract.definition import HANDLE
+from porch.contract.errors import InvalidInput, NotFound
 from porch.contract.events import AnyEvent, RunStarted, StepStarted
 from porch.contract.frames import encode_frame
-from porch.contract.ids import format_id, new_uuid
-from porch.contract.messages import Part
+from porch.contract.ids import format_id, new_uuid, parse_id
+from porch.contract.messages import Part, ToolCallPart, ToolResultPart
 from porch.contract.principal import Principal
-from porch.runs.store import Key, LoadedTurn, NewRun, Place
+from porch.runs import store
+from porch.runs.context import StoredMessage
+from porch.runs.options import NO_OPTIONS, RunOptions
+from porch.runs.store import HEAD, Key, LoadedTurn, NewRun, Place
 from porch.runs.title import make_title
+from porch.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +36,72 @@ class RunKey:
         return Key(principal.id, self.route, self.key, b'{"run":"%b"}' % format_id("run", run).encode())
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be answered: `parts`, or without them the message at `place`.
+
+    Messages `before` the parts, oldest first, come in with them. With `agent`, its handle or id, the conversation
+    is opened for this call, and is ephemeral: it stays for `keep` from now.
+    """
+
+    parts: list[Part] | None
+    key: RunKey | None = None
+    place: Place = HEAD
+    options: RunOptions = NO_OPTIONS
+    before: Sequence[StoredMessage] = ()
+    agent: str | None = None
+    keep: timedelta | None = None
+
+    def history(self, turn: LoadedTurn) -> list[StoredMessage]:
+        """The branch that is answered, newest first."""
+        if self.parts is None:
+            return turn.history
+        return [StoredMessage("user", self.parts), *reversed(self.before), *turn.history]
+
+
+async def load_turn(database: Database, principal: Principal, conversation: UUID, asked: Asked) -> LoadedTurn:
+    """The conversation as the run finds it, and its agent. Raises NotFound, Forbidden, InvalidInput."""
+    if asked.agent is not None:
+        turn = await _meet(database, principal, asked.agent)
+    else:
+        turn = await store.load_turn(database, principal.workspace, conversation, asked.place)
+    if turn is None or not may_see(principal, turn.participant_kind, turn.participant):
+        raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
+    agent = format_id("agt", turn.agent)
+    principal.require("run", "agents", agent)
+    if turn.trial:
+        principal.require("write", "agents", agent)
+    if turn.misplaced:
+        raise _misplaced(asked.place)
+    asked.options.check(turn.definition)
+    _check_results(asked, turn)
+    return turn
+
+
+async def _meet(database: Database, principal: Principal, named: str) -> LoadedTurn:
+    """An agent that the principal may know of. Raises NotFound."""
+    identifier = parse_id("agt", named) if named.startswith("agt_") else None
+    turn = None
+    if identifier or HANDLE.fullmatch(named):
+        opener = (principal.kind, principal.id)
+        turn = await store.load_agent(database, principal.workspace, identifier, named, opener)
+    if turn is not None:
+        agent = format_id("agt", turn.agent)
+        if principal.allows("run", "agents", agent) or principal.allows("read", "agents", agent):
+            return turn
+    raise NotFound(f"There is no agent {named[:80]!r} in {principal.workspace_handle!r}.")
+
+
 def new_run(
-    principal: Principal,
-    conversation: UUID,
-    turn: LoadedTurn,
-    place: Place,
-    parts: list[Part] | None,
-    process: UUID,
-    key: RunKey | None,
+    principal: Principal, conversation: UUID, turn: LoadedTurn, asked: Asked, process: UUID
 ) -> tuple[NewRun, list[AnyEvent]]:
-    """A run to be committed, and its first events; without `parts` it answers the message that is there."""
-    run, message = new_uuid(), new_uuid()
-    if parts is None:
+    """A run to be committed, and its first events."""
+    before, files = _link(asked.before, turn.message)
+    run, message, parts = new_uuid(), new_uuid(), asked.parts
+    if parts is not None:
+        parts, own = stow(message, parts)
+        files += own
+    else:
         assert turn.message  # the one to answer
         message = turn.message
     events: list[AnyEvent] = [
@@ -56,11 +119,11 @@ def new_run(
     new = NewRun(
         workspace=principal.workspace,
         conversation=conversation,
-        at_head=place.how == "head",
+        at_head=asked.place.how == "head",
         parent=turn.message,
         message=message,
         parts=msgspec.json.encode(parts) if parts else None,
-        title=make_title(parts) if parts else None,
+        title=make_title(parts) if parts and asked.keep is None else None,
         run=run,
         agent=turn.agent,
         version=turn.version,
@@ -68,6 +131,51 @@ def new_run(
         process=process,
         last_seq=len(events),
         frames=frames,
-        key=key and key.bind(principal, run),
+        key=asked.key and asked.key.bind(principal, run),
+        options=msgspec.json.encode(asked.options) if asked.options is not NO_OPTIONS else None,
+        before=before,
+        opened_by=(principal.kind, principal.id) if asked.agent is not None else None,
+        keep=asked.keep,
+        files=files,
     )
     return new, events
+
+
+def _check_results(asked: Asked, turn: LoadedTurn) -> None:
+    """Raise InvalidInput for a result that answers no call: no model would read such a conversation."""
+    given = [*asked.before, StoredMessage("user", asked.parts or [])]
+    results = [part.call for said in given for part in said.parts if isinstance(part, ToolResultPart)]
+    if not results or turn.more:
+        return
+    known = [*turn.history, *asked.before]
+    called = {part.call for said in known for part in said.parts if isinstance(part, ToolCallPart)}
+    if missing := [call for call in results if call not in called]:
+        raise InvalidInput(
+            f"There is a tool's result for {missing[0][:80]!r}, and no call of that id before it. Send the call too, "
+            "or go on from the response that made it."
+        )
+
+
+def _link(messages: Sequence[StoredMessage], parent: UUID | None) -> tuple[bytes | None, list[StoredFile]]:
+    """Messages as `porch.start_run` takes them in, each the next one's parent, and their files; None for none."""
+    linked: list[dict[str, object]] = []
+    files: list[StoredFile] = []
+    for message in messages:
+        own = new_uuid()
+        parts, held = stow(own, message.parts)
+        files += held
+        linked.append({"id": own, "parent": parent, "role": message.role, "parts": parts})
+        parent = own
+    return msgspec.json.encode(linked) if linked else None, files
+
+
+def may_see(principal: Principal, kind: str, participant: UUID) -> bool:
+    """Whether this is the principal's own conversation, or it looks after all."""
+    if (principal.kind, principal.id) == (kind, participant):
+        return True
+    return principal.kind == "user" and principal.allows("admin", "conversations")
+
+
+def _misplaced(place: Place) -> NotFound:
+    name = format_id("msg", place.message) if place.message else "That message"
+    return NotFound(f"There is no message {name!r} in this conversation. Read its messages again, then send.")

@@ -1,15 +1,19 @@
 """The SQL of runs. Every statement is scoped by workspace, here and by row-level security."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
 import msgspec
 
+from porch.agents.files import StoredFile, fill, has_files, insert_files
+from porch.contract.attachments import MAX_ATTACHED_BYTES
 from porch.contract.definition import Definition
 from porch.contract.messages import Part
 from porch.runs.context import StoredMessage
+from porch.runs.options import NO_OPTIONS, RunOptions
 from porch.storage.database import Database
 
 MAX_MESSAGES = 400
@@ -63,7 +67,8 @@ class NewRun:
     """What `start_run` commits in one transaction.
 
     The message follows `parent`, which `at_head` must still be the conversation's last; without `parts` it is
-    there already. `title` is for a conversation that has none.
+    there already. `title` is for a conversation that has none. Messages `before` it come in with it, as JSON; with
+    `opened_by`, a participant's kind and id, the conversation does, which is ephemeral and stays for `keep`.
     """
 
     workspace: UUID
@@ -81,6 +86,11 @@ class NewRun:
     last_seq: int
     frames: bytes
     key: "Key | None" = None
+    options: bytes | None = None
+    before: bytes | None = None
+    opened_by: tuple[str, UUID] | None = None
+    keep: timedelta | None = None
+    files: Sequence[StoredFile] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +110,7 @@ ACTIVE = ("running", "paused")
 async def load_turn(
     database: Database, workspace: UUID, conversation: UUID, place: Place = HEAD
 ) -> LoadedTurn | None:
-    """The conversation, its agent and the newest messages of a branch, in one round trip."""
+    """The conversation, its agent and the newest messages of a branch, in one round trip, and one for files."""
     async with database.system() as connection:
         row = await connection.fetchrow(
             "SELECT * FROM porch.load_turn($1, $2, $3, $4, $5, $6)",
@@ -113,7 +123,10 @@ async def load_turn(
         )
     if row is None:
         return None
-    roles, parts = row["message_roles"] or (), row["message_parts"] or ()
+    parts = [_parts.decode(part) for part in row["message_parts"] or ()]
+    if any(map(has_files, parts)):
+        async with database.tenant(workspace) as connection:
+            parts = await fill(connection, workspace, parts, MAX_ATTACHED_BYTES)
     return LoadedTurn(
         agent=row["agent_id"],
         handle=row["handle"],
@@ -125,18 +138,48 @@ async def load_turn(
         participant=row["participant_id"],
         message=row["place"],
         misplaced=row["misplaced"],
-        history=[StoredMessage(role, _parts.decode(part)) for role, part in zip(roles, parts, strict=True)],
+        history=[StoredMessage(*each) for each in zip(row["message_roles"] or (), parts, strict=True)],
         more=bool(row["more"]),
         active_run=row["active_run"],
+    )
+
+
+async def load_agent(
+    database: Database, workspace: UUID, identifier: UUID | None, handle: str, opener: tuple[str, UUID]
+) -> LoadedTurn | None:
+    """An agent, by id or else by handle, as a conversation finds it that has yet to be opened."""
+    async with database.system() as connection:
+        row = await connection.fetchrow(
+            "SELECT * FROM porch.load_agent($1, $2, $3)", workspace, identifier, handle
+        )
+    if row is None:
+        return None
+    kind, participant = opener
+    return LoadedTurn(
+        agent=row["agent_id"],
+        handle=row["handle"],
+        version=row["version"],
+        draft=None if row["version"] is not None else row["definition"],
+        definition=_definition.decode(row["definition"]),
+        trial=False,
+        participant_kind=kind,
+        participant=participant,
+        message=None,
+        misplaced=False,
+        history=[],
+        more=False,
+        active_run=None,
     )
 
 
 async def start_run(database: Database, new: NewRun) -> tuple[str, UUID | None]:
     """Commit a message, its run and the run's first events. Answers what `porch.start_run` does."""
     key = new.key
-    async with database.system() as connection:
+    # Each statement of system() commits by itself, which is all that a message without files needs.
+    async with database.tenant(new.workspace) if new.files else database.system() as connection:
         row = await connection.fetchrow(
-            "SELECT * FROM porch.start_run($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18)",
+            "SELECT * FROM porch.start_run($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,"
+            "$19,$20,$21,$22,$23)",
             new.workspace,
             new.conversation,
             new.at_head,
@@ -155,9 +198,25 @@ async def start_run(database: Database, new: NewRun) -> tuple[str, UUID | None]:
             key and key.route,
             key and key.key,
             key and key.body,
+            new.options,
+            new.opened_by and new.opened_by[0],
+            new.opened_by and new.opened_by[1],
+            new.keep,
+            new.before,
         )
-    assert row is not None
+        assert row is not None
+        if new.files and row["outcome"] == "started":
+            await insert_files(connection, new.workspace, new.files)
     return row["outcome"], row["active_run"]
+
+
+async def load_options(database: Database, workspace: UUID, run: UUID) -> RunOptions:
+    """What the caller added to a run."""
+    async with database.tenant(workspace) as connection:
+        found = await connection.fetchval(
+            "SELECT options FROM porch.runs WHERE workspace_id = $1 AND id = $2", workspace, run
+        )
+    return msgspec.json.decode(found, type=RunOptions) if found else NO_OPTIONS
 
 
 async def request_cancel(database: Database, workspace: UUID, run: UUID, by: str) -> None:
@@ -264,12 +323,13 @@ async def claim_runs(
 class TakenOver:
     """What a takeover needs beside the turn: the definition that the run began with, and its whole journal.
 
-    Neither is decoded yet: another version of Porch may have written them.
+    Neither is decoded yet, nor are the caller's options: another version of Porch may have written them.
     """
 
     conversation: UUID
     input_message: UUID
     definition: bytes
+    options: bytes | None
     cancel_by: str | None
     frames: bytes
     last_seq: int
@@ -280,7 +340,8 @@ async def load_takeover(database: Database, workspace: UUID, run: UUID) -> Taken
     async with database.tenant(workspace) as connection:
         row = await connection.fetchrow(
             """
-            SELECT r.conversation_id, r.input_message_id, r.cancel_by, coalesce(v.definition, r.draft) AS definition
+            SELECT r.conversation_id, r.input_message_id, r.cancel_by, r.options,
+              coalesce(v.definition, r.draft) AS definition
             FROM porch.runs r
             LEFT JOIN porch.agent_versions v
               ON v.workspace_id = r.workspace_id AND v.agent_id = r.agent_id AND v.number = r.agent_version
@@ -300,6 +361,7 @@ async def load_takeover(database: Database, workspace: UUID, run: UUID) -> Taken
         conversation=row["conversation_id"],
         input_message=row["input_message_id"],
         definition=row["definition"],
+        options=row["options"],
         cancel_by=row["cancel_by"],
         frames=b"".join(journal["frames"] for journal in rows),
         last_seq=rows[-1]["last_seq"],

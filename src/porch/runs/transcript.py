@@ -1,10 +1,14 @@
 """What a run's events amount to: the answer so far, and where a takeover goes on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+
+import msgspec
 
 from porch.contract.events import (
     AnyEvent,
+    Cost,
     PartFinished,
     ReasoningSealed,
     StepDiscarded,
@@ -25,6 +29,7 @@ from porch.contract.messages import (
     ToolCallPart,
     ToolResultPart,
 )
+from porch.models.prices import spell
 
 
 @dataclass(slots=True)
@@ -33,6 +38,7 @@ class Step:
 
     id: str
     parts: list[Part] = field(default_factory=list[Part])
+    thoughts: dict[str, int] = field(default_factory=dict[str, int])
     calls: dict[str, ToolCallFinished] = field(default_factory=dict[str, ToolCallFinished])
     started: set[str] = field(default_factory=set[str])
     results: dict[str, ToolResultPart] = field(default_factory=dict[str, ToolResultPart])
@@ -44,6 +50,28 @@ class Step:
         """Calls without a result."""
         return [call for call in self.calls.values() if call.call not in self.results]
 
+    def add_thought(self, part: str, text: str) -> None:
+        """The words of a part of reasoning, joined to its seal if that came before them."""
+        at = self.thoughts.setdefault(part, len(self.parts))
+        if at == len(self.parts):
+            self.parts.append(ReasoningPart(text=text))
+        elif isinstance(before := self.parts[at], ReasoningPart):
+            self.parts[at] = msgspec.structs.replace(before, text=text)
+
+    def add_seal(self, event: ReasoningSealed) -> None:
+        """A sealed block, joined to the words of its part; one of no part, or a second one, stands for itself.
+
+        Encoders take words and seal from one part, since a signature is worth nothing without its words.
+        """
+        at = len(self.parts)
+        if event.part is not None:
+            at = self.thoughts.setdefault(event.part, at)
+        before = self.parts[at] if at < len(self.parts) else None
+        if isinstance(before, ReasoningPart) and before.sealed is None:
+            self.parts[at] = ReasoningPart(text=before.text, format=event.format, sealed=event.data)
+        else:
+            self.parts.append(ReasoningPart(text="", format=event.format, sealed=event.data))
+
 
 class Transcript:
     """A fold over a run's events, deltas aside."""
@@ -51,6 +79,7 @@ class Transcript:
     def __init__(self, events: Iterable[AnyEvent] = ()) -> None:
         self.steps: list[Step] = []
         self.count = 0
+        self._discarded: list[UsageReported] = []
         for event in events:
             self.add(event)
 
@@ -61,6 +90,7 @@ class Transcript:
                 self.count += 1
                 self.steps.append(Step(step))
             case StepDiscarded(step=step):
+                self._discarded += [gone.usage for gone in self.steps if gone.id == step and gone.usage]
                 self.steps = [kept for kept in self.steps if kept.id != step]
             case StepFinished():
                 self.steps[-1].finished = True
@@ -102,8 +132,11 @@ class Transcript:
         return found
 
     def usage(self) -> Usage | None:
-        """All steps' counts together; None when no step reported any."""
-        reports = [step.usage for step in self.steps if step.usage]
+        """All steps' counts together, with those of discarded ones, which were paid for as well.
+
+        None when no step reported any. The cost is unknown as soon as that of one step is.
+        """
+        reports = self._discarded + [step.usage for step in self.steps if step.usage]
         if not reports:
             return None
         return Usage(
@@ -111,6 +144,7 @@ class Transcript:
             output_tokens=sum(report.output_tokens for report in reports),
             cached_input_tokens=_sum(report.cached_input_tokens for report in reports),
             reasoning_tokens=_sum(report.reasoning_tokens for report in reports),
+            cost=_sum_costs([report.cost for report in reports]),
         )
 
     @staticmethod
@@ -118,12 +152,12 @@ class Transcript:
         match event:
             case PartFinished(kind="text", value=value):
                 step.parts.append(TextPart(text=value))
-            case PartFinished(kind="reasoning", value=value):
-                step.parts.append(ReasoningPart(text=value))
+            case PartFinished(kind="reasoning", part=part, value=value):
+                step.add_thought(part, value)
             case PartFinished(value=value):
                 step.parts.append(RefusalPart(text=value))
-            case ReasoningSealed(format=name, data=data):
-                step.parts.append(ReasoningPart(text="", format=name, sealed=data))
+            case ReasoningSealed():
+                step.add_seal(event)
             case ToolCallFinished():
                 step.calls[event.call] = event
                 step.parts.append(
@@ -139,3 +173,17 @@ class Transcript:
 def _sum(values: Iterable[int | None]) -> int | None:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
+
+
+def _sum_costs(costs: Sequence[Cost | None]) -> Cost | None:
+    known = [cost for cost in costs if cost is not None]
+    if len(known) < len(costs) or len({cost.currency for cost in known}) != 1:
+        return None
+    try:
+        amount = sum((Decimal(cost.amount) for cost in known), Decimal(0))
+    except InvalidOperation:
+        return None
+    # Of several prices, the oldest says how far the sum can be trusted.
+    return Cost(
+        amount=spell(amount), currency=known[0].currency, priced_at=min(cost.priced_at for cost in known)
+    )
