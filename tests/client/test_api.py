@@ -1,6 +1,10 @@
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
 import pytest
 
-from porch.client import ApiError, AsyncPorch, Unreachable
+from porch.client import ApiError, AsyncPorch, Unreachable, WrongAddress
 from tests.client.fake import answers, problem, serving
 
 
@@ -88,3 +92,62 @@ async def test_conversations_are_cared_for() -> None:
         ("DELETE", "/api/v1/conversations/conv_1/shares/shr_1"),
     ]
     assert fake.bodies[:2] == [b'{"draft":true}', b'{"title":"Plans"}']
+
+
+# No server knows approvals yet: the request is all there is to look at.
+async def test_what_a_person_decides_about_a_tool_call_is_sent_once() -> None:
+    busy = problem(503, "unavailable", "Starting.")
+    async with serving(busy, answers(200, {}), answers(200, {})) as (porch, fake):
+        await porch.approve("run_1", "apr_1")
+        await porch.deny("run_1", "apr_2")
+    assert fake.requests[1:] == [
+        ("POST", "/api/v1/runs/run_1/approvals/apr_1"),
+        ("POST", "/api/v1/runs/run_1/approvals/apr_2"),
+    ]
+    assert fake.bodies == [b'{"decision":"approve"}'] * 2 + [b'{"decision":"deny"}']
+    assert fake.headers[0]["Idempotency-Key"] == fake.headers[1]["Idempotency-Key"]
+
+
+async def test_the_token_does_not_follow_to_where_a_server_points() -> None:
+    away = answers(302, None, Location="https://elsewhere.test/login?next=x")
+    async with serving(away) as (porch, fake):
+        with pytest.raises(WrongAddress, match=r"points to https://elsewhere\.test\. Give"):
+            await porch.me()
+    assert len(fake.requests) == 1
+
+
+async def test_a_page_of_something_else_is_no_list() -> None:
+    async with serving(answers(200, {"hello": 1})) as (porch, _):
+        with pytest.raises(ApiError, match="Is it a Porch server"):
+            _ = [agent async for agent in porch.agents.list("me")]
+
+
+@asynccontextmanager
+async def speaking(words: bytes) -> AsyncGenerator[str]:
+    """The address of something that says this to whoever connects."""
+
+    async def speak(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(words)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_what_speaks_no_http_is_named_at_once() -> None:
+    async with speaking(b"220 mail.test ESMTP\r\n") as place, AsyncPorch(f"http://{place}", "x") as porch:
+        with pytest.raises(WrongAddress, match="speaks no HTTP"):
+            await porch.me()
+        with pytest.raises(WrongAddress, match="speaks no HTTP"):
+            await porch.ask("@me/hello", "Hi")
+
+
+async def test_https_to_what_speaks_no_tls_is_named_at_once() -> None:
+    async with (
+        speaking(b"HTTP/1.1 400 Bad Request\r\n\r\n") as place,
+        AsyncPorch(f"https://{place}", "x") as porch,
+    ):
+        with pytest.raises(WrongAddress, match="does not speak TLS"):
+            await porch.me()

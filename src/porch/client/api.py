@@ -1,32 +1,70 @@
 """`AsyncPorch`: what a program can ask of a Porch server."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Self
+from typing import Self
 from urllib.parse import quote
 
 import msgspec
+from msgspec import Struct
 
-from porch.client.connection import ANSWER_SECONDS, Connection
-from porch.client.stream import RunStream
+from porch.client.answer import Answer
+from porch.client.connection import ANSWER_SECONDS, LOST, Connection, new_idempotency_key
+from porch.client.credentials import find_access
+from porch.client.errors import ApiError
+from porch.client.message import Input, encode_input
+from porch.client.resources import (
+    API,
+    Agents,
+    Conversations,
+    Json,
+    SignInLinks,
+    Tokens,
+    in_workspace,
+    of_conversation,
+)
+from porch.client.stream import ATTEMPTS, RunStream, Start, make_start
+from porch.contract.errors import InvalidInput
+from porch.contract.events import Decision
 from porch.contract.frames import START, Cursor
 
-API = "/api/v1"
 # Where a message goes unless told otherwise; no id looks like it.
 HEAD = "head"
-Json = dict[str, Any]
+
+
+class Receipt(Struct, frozen=True, kw_only=True):
+    """A message that was taken: its run, which goes on by itself, its conversation, its own id."""
+
+    run: str
+    conversation: str
+    message: str
 
 
 class AsyncPorch:
-    """A Porch server. An async context manager; all methods raise ApiError and Unreachable.
+    """A Porch server. An async context manager; all methods raise ApiError, Unreachable and WrongAddress.
 
-    async with AsyncPorch("http://localhost:8642", token) as porch:
-        conversation = await porch.conversations.create("me", "hello")
-        async for item in porch.run(conversation["id"], "Good evening!"):
+    async with AsyncPorch() as porch:
+        async for event in porch.stream("@home/hello", "Good evening!"):
             ...
+
+    Where a method takes `to`, that is an agent, "@workspace/name", with whom a new conversation begins, or the
+    id of a conversation, which goes on. Writes carry an idempotency key; give `key` to send one again later.
     """
 
-    def __init__(self, base_url: str, token: str) -> None:
-        self.connection = Connection(base_url, token)
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        timeout: float = ANSWER_SECONDS,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        """Without `url` and `token`: PORCH_URL and PORCH_TOKEN, else the data folder's `credentials.json`.
+
+        `timeout`, in seconds, is for one answer that is no stream. `attempts` is how often in a row a lost stream
+        is tried again, the later ones 5 s apart. Raises SetupError.
+        """
+        access = find_access(url, token)
+        self.connection = Connection(access.url, access.token, answer_seconds=timeout)
+        self._attempts = attempts
         self.agents = Agents(self.connection)
         self.conversations = Conversations(self.connection)
         self.tokens = Tokens(self.connection)
@@ -38,34 +76,109 @@ class AsyncPorch:
 
     async def readiness(self) -> Json:
         """Whether messages are taken, and what stands in the way: database, runs, local model."""
-        response = await self.connection.open("GET", "/readyz", headers={}, read_seconds=ANSWER_SECONDS)
-        async with response:
-            return msgspec.json.decode(await response.read(), type=Json)
+        try:
+            response = await self.connection.open("GET", "/readyz", headers={}, read_seconds=ANSWER_SECONDS)
+            async with response:
+                return msgspec.json.decode(await response.read(), type=Json)
+        except LOST as error:
+            raise self.connection.unreachable() from error
+
+    async def ask(
+        self,
+        to: str,
+        message: Input,
+        *,
+        parent: str | None = HEAD,
+        draft: bool = False,
+        key: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # the same words as in Porch, which has no asyncio.timeout
+    ) -> Answer:
+        """Say something and wait for the whole answer, at most `timeout` seconds.
+
+        Raises AnswerFailed, AnswerCancelled, TimedOut, and what reading a stream raises.
+        """
+        stream = self.stream(to, message, parent=parent, draft=draft, key=key, timeout=timeout)
+        return await stream.answer()
+
+    def stream(
+        self,
+        to: str,
+        message: Input,
+        *,
+        parent: str | None = HEAD,
+        draft: bool = False,
+        key: str | None = None,
+        timeout: float | None = None,
+    ) -> RunStream:
+        """Say something and follow the answer. However often it is sent, the message counts once.
+
+        It follows the conversation's head, or `parent`, another of its messages (None: its start). With `draft`
+        a new conversation is with the agent's draft. Nothing is sent before the first event is asked for.
+        """
+        start = _make_start(to, message, parent, key, draft=draft)
+        return self._follow(start=start, timeout=timeout)
+
+    async def run(
+        self,
+        to: str,
+        message: Input,
+        *,
+        parent: str | None = HEAD,
+        draft: bool = False,
+        key: str | None = None,
+    ) -> Receipt:
+        """Say something and leave: the answer is given all the same. `resume` reads it, now or later."""
+        start = _make_start(to, message, parent, key or new_idempotency_key(), draft=draft)
+        await start.prepare(self.connection)
+        taken = await self.connection.send("POST", start.path, body=start.body, key=start.key)
+        try:
+            return msgspec.convert(taken, Receipt)
+        except msgspec.ValidationError as error:
+            raise ApiError.of(200, b"") from error
+
+    def resume(self, run: str, after: Cursor | str = START, *, timeout: float | None = None) -> RunStream:
+        """Follow a run from its start, or from after a place in it, such as a stream's `cursor`, "1-57"."""
+        place = Cursor.parse(after) if isinstance(after, str) else after
+        return self._follow(run=run, after=place, timeout=timeout)
+
+    def regenerate(
+        self, conversation: str, message: str, *, key: str | None = None, timeout: float | None = None
+    ) -> RunStream:
+        """Have a message answered anew, beside the answer that is there, and follow that; named by either."""
+        path = of_conversation(conversation, "messages", message, "regenerate")
+        return self._follow(start=make_start(path, {}, key=key), timeout=timeout)
 
     async def get_run(self, run: str) -> Json:
         """A run's state."""
-        return await self.connection.send("GET", f"{API}/runs/{quote(run, safe='')}")
-
-    def run(self, conversation: str, message: str | list[Json], *, parent: str | None = HEAD) -> RunStream:
-        """Say something and follow the answer. However often it is sent, the message counts once.
-
-        It follows the conversation's head, or `parent`, another of its messages (None: its start).
-        """
-        body: Json = {"input": message} if parent == HEAD else {"input": message, "parent": parent}
-        return RunStream(self.connection, start=(_of(conversation, "runs"), body))
-
-    def regenerate(self, conversation: str, message: str) -> RunStream:
-        """Have a message answered anew, beside the answer that is there, and follow that; named by either."""
-        path = _of(conversation, "messages", message, "regenerate")
-        return RunStream(self.connection, start=(path, {}))
-
-    def stream(self, run: str, after: Cursor = START) -> RunStream:
-        """Follow a run from its start, or from after a place in it."""
-        return RunStream(self.connection, run=run, after=after)
+        return await self.connection.send("GET", _of_run(run))
 
     async def cancel(self, run: str) -> Json | None:
         """Stop a run; its stream ends with `run.cancelled`."""
-        return await self.connection.send("POST", f"{API}/runs/{quote(run, safe='')}/cancel")
+        return await self.connection.send("POST", _of_run(run, "cancel"))
+
+    async def approve(self, run: str, approval: str) -> Json | None:
+        """Let a tool call go ahead that waits for a person, as `approval.requested` showed it."""
+        return await self._decide(run, approval, "approve")
+
+    async def deny(self, run: str, approval: str) -> Json | None:
+        """Refuse a tool call that waits for a person; the model is told."""
+        return await self._decide(run, approval, "deny")
+
+    def _follow(
+        self,
+        *,
+        run: str | None = None,
+        after: Cursor = START,
+        start: Start | None = None,
+        timeout: float | None = None,
+    ) -> RunStream:
+        return RunStream(
+            self.connection, run=run, after=after, start=start, attempts=self._attempts, timeout=timeout
+        )
+
+    async def _decide(self, run: str, approval: str, decision: Decision) -> Json | None:
+        path = _of_run(run, "approvals", approval)
+        return await self.connection.send("POST", path, body={"decision": decision})
 
     async def close(self) -> None:
         """Close all sockets; again is fine."""
@@ -78,145 +191,29 @@ class AsyncPorch:
         await self.close()
 
 
-class Agents:
-    """A workspace's agents."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def list(self, workspace: str) -> AsyncIterator[Json]:
-        """All of them."""
-        return _pages(self._connection, _in(workspace, "agents"))
-
-    async def get(self, workspace: str, agent: str) -> Json:
-        """One agent with its definition."""
-        return await self._connection.send("GET", _in(workspace, "agents", agent))
-
-    async def create(self, workspace: str, definition: Json) -> Json:
-        """A new agent, as a draft."""
-        return await self._connection.send("POST", _in(workspace, "agents"), body=definition)
-
-    async def update(self, workspace: str, agent: str, definition: Json) -> Json:
-        """Replace an agent's draft."""
-        return await self._connection.send("PUT", _in(workspace, "agents", agent), body=definition)
-
-    async def change(self, workspace: str, agent: str, patch: Json) -> Json:
-        """Change some keys of an agent's draft, by a JSON merge patch (RFC 7396)."""
-        return await self._connection.send("PATCH", _in(workspace, "agents", agent), body=patch)
-
-    async def delete(self, workspace: str, agent: str) -> None:
-        """Remove an agent."""
-        await self._connection.send("DELETE", _in(workspace, "agents", agent))
-
-    async def publish(self, workspace: str, agent: str) -> Json:
-        """Freeze the draft as the next version."""
-        return await self._connection.send("POST", _in(workspace, "agents", agent, "versions"))
-
-    def versions(self, workspace: str, agent: str) -> AsyncIterator[Json]:
-        """The published versions."""
-        return _pages(self._connection, _in(workspace, "agents", agent, "versions"))
+def split_agent(agent: str) -> tuple[str, str]:
+    """`@workspace/name` as its two names. Raises InvalidInput."""
+    workspace, slash, name = agent.removeprefix("@").partition("/")
+    if not (agent.startswith("@") and workspace and slash and name) or "/" in name:
+        raise InvalidInput(f"{agent!r} names no agent; write @workspace/name, such as @home/hello.")
+    return workspace, name
 
 
-class Conversations:
-    """Conversations with agents."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def create(self, workspace: str, agent: str, *, draft: bool = False) -> Json:
-        """A new conversation; its `id` is what `AsyncPorch.run` wants. With `draft` the agent's draft answers."""
-        path = _in(workspace, "agents", agent, "conversations")
-        return await self._connection.send("POST", path, body={"draft": True} if draft else None)
-
-    def find(self, words: str = "", agent: str | None = None) -> AsyncIterator[Json]:
-        """One's own, the last active first; with words, those that hold them, and a `snippet` of each."""
-        query = {"q": words or None, "agent": agent}
-        return _pages(self._connection, f"{API}/conversations", query)
-
-    async def get(self, conversation: str) -> Json:
-        """One conversation."""
-        return await self._connection.send("GET", _of(conversation))
-
-    def messages(self, conversation: str) -> AsyncIterator[Json]:
-        """What was said in it, in all its branches."""
-        return _pages(self._connection, _of(conversation, "messages"))
-
-    async def update(self, conversation: str, *, title: str | None = None, head: str | None = None) -> Json:
-        """Rename it, or make another message the end of the branch that goes on."""
-        given = {"title": title, "head": head}
-        body = {key: value for key, value in given.items() if value is not None}
-        return await self._connection.send("PATCH", _of(conversation), body=body)
-
-    async def delete(self, conversation: str) -> None:
-        """Take it away; `restore` brings it back within ten minutes."""
-        await self._connection.send("DELETE", _of(conversation))
-
-    async def restore(self, conversation: str) -> Json:
-        """Bring back what was just deleted."""
-        return await self._connection.send("POST", _of(conversation, "restore"))
-
-    async def share(self, conversation: str) -> Json:
-        """A link to it as it stands; `url`, a path of the server, is shown this once."""
-        return await self._connection.send("POST", _of(conversation, "shares"))
-
-    def shares(self, conversation: str) -> AsyncIterator[Json]:
-        """Its links that are not revoked."""
-        return _pages(self._connection, _of(conversation, "shares"))
-
-    async def revoke(self, conversation: str, share: str) -> None:
-        """Close a link at once."""
-        await self._connection.send("DELETE", _of(conversation, "shares", share))
+def _make_start(to: str, message: Input, parent: str | None, key: str | None, *, draft: bool) -> Start:
+    body: Json = {"input": encode_input(message)}
+    if to.startswith("conv_"):
+        if draft:
+            raise InvalidInput(
+                "A conversation is with the draft or not from its start: `draft` needs an agent."
+            )
+        body |= {} if parent == HEAD else {"parent": parent}
+        return make_start(of_conversation(to, "runs"), body, key=key)
+    if parent != HEAD:
+        raise InvalidInput(f"{to!r} begins a new conversation, where no message has a `parent`.")
+    workspace, name = split_agent(to)
+    opening = (in_workspace(workspace, "agents", name, "conversations"), {"draft": True} if draft else None)
+    return make_start(f"{API}/conversations/{{}}/runs", body, key=key, opening=opening)
 
 
-class Tokens:
-    """A workspace's tokens."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def list(self, workspace: str) -> AsyncIterator[Json]:
-        """All of them, without the secrets."""
-        return _pages(self._connection, _in(workspace, "tokens"))
-
-    async def create(
-        self, workspace: str, name: str, scopes: "list[str]", expires_in: int | None = None
-    ) -> Json:
-        """A new token; `token` in the answer is shown this once. `expires_in` is in seconds."""
-        body = {"name": name, "scopes": scopes, **({"expires_in": expires_in} if expires_in else {})}
-        return await self._connection.send("POST", _in(workspace, "tokens"), body=body)
-
-    async def revoke(self, workspace: str, token: str) -> None:
-        """Make a token worthless at once."""
-        await self._connection.send("DELETE", _in(workspace, "tokens", token))
-
-
-class SignInLinks:
-    """Links that sign a browser in, once."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    async def create(self) -> Json:
-        """A fresh one for the token's user: `url` and `expires_at`. `url` is null when the answer was lost once."""
-        return await self._connection.send("POST", f"{API}/sign-in-links")
-
-
-def _in(workspace: str, *path: str) -> str:
-    return "/".join([f"{API}/workspaces", *(quote(part, safe="") for part in (workspace, *path))])
-
-
-def _of(conversation: str, *path: str) -> str:
-    return "/".join([f"{API}/conversations", *(quote(part, safe="") for part in (conversation, *path))])
-
-
-async def _pages(
-    connection: Connection, path: str, query: Mapping[str, str | None] | None = None
-) -> AsyncIterator[Json]:
-    cursor: str | None = None
-    while True:
-        page = await connection.send("GET", path, query={**(query or {}), "cursor": cursor})
-        for item in page["items"]:
-            yield item
-        cursor = page.get("next_cursor")
-        if not cursor:
-            return
+def _of_run(run: str, *path: str) -> str:
+    return "/".join([f"{API}/runs", *(quote(part, safe="") for part in (run, *path))])

@@ -1,10 +1,14 @@
 """What can go wrong between a program and a Porch server."""
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
 from porch.contract.errors import PorchError
+from porch.contract.events import ErrorInfo
+
+if TYPE_CHECKING:
+    from porch.client.answer import Answer
 
 
 class ApiError(PorchError):
@@ -52,6 +56,14 @@ class Unreachable(PorchError):
     category = "network"
 
 
+class WrongAddress(PorchError):
+    """Raised when something answers at the address, but cannot be a Porch server, or cannot be trusted to be."""
+
+    code = "wrong_address"
+    status = 502
+    category = "network"
+
+
 class ConnectionLost(PorchError):
     """Raised when a stream was cut and could not be taken up again in time; the run itself goes on."""
 
@@ -66,3 +78,43 @@ class StreamBroken(PorchError):
     code = "stream_broken"
     status = 502
     category = "protocol"
+
+
+class TimedOut(PorchError):
+    """Raised when an answer has not ended within the `timeout` it was given; the run itself goes on."""
+
+    code = "timed_out"
+    status = 504
+    category = "timeout"
+
+
+class Closed(PorchError):
+    """Raised when a client is used after it was closed, or closed while a call of it waits."""
+
+    code = "closed"
+    category = "bad_request"
+
+
+class AnswerFailed(PorchError):
+    """Raised when a run ended by an error. `answer` is what came before it, `error` what went wrong."""
+
+    def __init__(self, error: ErrorInfo, answer: "Answer") -> None:
+        super().__init__(error.message)
+        # What the run said, not what this class stands for.
+        self.code = error.code  # pyright: ignore[reportAttributeAccessIssue]
+        self.category = error.category  # pyright: ignore[reportAttributeAccessIssue]
+        self.error = error
+        self.answer = answer
+
+
+class AnswerCancelled(PorchError):
+    """Raised when somebody stopped the run. `answer` is what came before, `by` says who it was."""
+
+    code = "cancelled"
+    status = 409
+    category = "conflict"
+
+    def __init__(self, by: str, answer: "Answer") -> None:
+        super().__init__(f"The run {answer.run} was cancelled by {by}. Ask again for a new answer.")
+        self.by = by
+        self.answer = answer

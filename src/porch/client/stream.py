@@ -4,87 +4,59 @@ import asyncio
 import random
 import time
 from collections import deque
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self, cast
 
 import aiohttp
 import msgspec
 
-from porch.client.connection import ANSWER_SECONDS, LOST, PASSING, Connection, new_idempotency_key
-from porch.client.errors import ApiError, ConnectionLost, StreamBroken
-from porch.contract.errors import InvalidInput
-from porch.contract.events import (
-    TERMINAL,
-    AnyEvent,
-    PartStarted,
-    RunPaused,
-    StreamChunk,
-    decode_event,
-)
+from porch.client.answer import Answer, Tale, Words
+from porch.client.connection import LOST, Connection, new_idempotency_key, passes
+from porch.client.errors import ApiError, ConnectionLost, StreamBroken, TimedOut, Unreachable
+from porch.client.items import Reconnecting, Resync, StreamEvent, Timings
+from porch.contract.errors import InvalidInput, PorchError
+from porch.contract.events import TERMINAL, AnyEvent, RunPaused, decode_event
 from porch.contract.frames import START, Cursor
 from porch.contract.sse import ServerSentEvent, SseDecoder
 
 # Three keep-alives that did not come (law 13).
 SILENCE_SECONDS = 45.0
 ATTEMPTS = 10
+# Of a server that has never answered.
+FIRST_ATTEMPTS = 3
 LONGEST_PAUSE = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Resync:
-    """Forget every event after seq `keep_through`: another producer took over, or this reader fell behind."""
-
-    reason: Literal["takeover", "overflow"]
-    keep_through: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reconnecting:
-    """The connection was lost; the stream goes on where it was, after `seconds`, if the server answers."""
-
-    attempt: int
-    seconds: float
-    reason: str
-
-
-StreamItem = AnyEvent | Resync | Reconnecting
+# A connection that gave signs of life for so long was a good one, though nothing happened in the run.
+LASTING_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class Timings:
-    """When things happened, in seconds of `time.perf_counter`; None for what did not happen yet."""
+class Start:
+    """The write that begins a run: `body` to `path`, "{}" in which is the conversation that `opening` makes.
 
-    sent: float | None = None
-    first_text: float | None = None
-    last_text: float | None = None
-    ended: float | None = None
+    `opening` is a path and a body. Under one `key` it all counts once, however often it is sent.
+    """
 
-    @property
-    def to_first_text(self) -> float | None:
-        """Seconds from sending the message to the answer's first words."""
-        return None if self.sent is None or self.first_text is None else self.first_text - self.sent
+    path: str
+    body: Any
+    key: str
+    opening: tuple[str, Any] | None = None
 
-    @property
-    def end_to_end(self) -> float | None:
-        """Seconds from sending the message to the stream's end."""
-        return None if self.sent is None or self.ended is None else self.ended - self.sent
-
-    def tokens_per_second(self, tokens: int) -> float | None:
-        """The pace of an answer of so many tokens, between its first words and its last."""
-        if (
-            self.first_text is None
-            or self.last_text is None
-            or self.last_text <= self.first_text
-            or tokens < 2
-        ):
-            return None
-        return (tokens - 1) / (self.last_text - self.first_text)
+    async def prepare(self, connection: Connection) -> None:
+        """Make the conversation, if there is one to make. Raises ApiError, Unreachable."""
+        if self.opening:
+            path, body = self.opening
+            made = await connection.send("POST", path, body=body, key=self.key, pauses=())
+            if not isinstance(made, dict) or "id" not in made:
+                raise ApiError.of(200, b"")
+            self.path, self.opening = self.path.format(cast("dict[str, str]", made)["id"]), None
 
 
 class RunStream:
-    """Iterate for what happens: contract events, `Resync` and `Reconnecting`. It ends with the run or its pause.
+    """Iterate for what happens: contract events, and `Resync` for what must be forgotten.
 
-    Closing it does not cancel the run. Iterating raises ApiError, ConnectionLost or StreamBroken.
+    It ends with the run or its pause. Leaving it does not cancel the run. Iterating raises ApiError, Unreachable,
+    ConnectionLost, StreamBroken and TimedOut. One reader at a time.
     """
 
     def __init__(
@@ -93,33 +65,44 @@ class RunStream:
         *,
         run: str | None = None,
         after: Cursor = START,
-        start: tuple[str, Any] | None = None,
+        start: Start | None = None,
         attempts: int = ATTEMPTS,
         silence: float = SILENCE_SECONDS,
+        timeout: float | None = None,
     ) -> None:
-        """`start` is the path and body that begin the run; without it `run` is followed from `after`."""
-        self.cursor = after
+        """`start` begins the run; without it `run` is followed from `after`. `timeout` is for the whole stream."""
+        self.on_lost: Callable[[Reconnecting], None] | None = None
         self.timings = Timings()
+        self._tale = Tale(run, after)
+        self._place = after
         self._run = run
         self._known = asyncio.Event()
         self._connection = connection
         self._start = start
-        self._key = new_idempotency_key()
         self._attempts = attempts
         self._silence = silence
+        self._timeout = timeout
+        self._deadline: float | None = None
         self._failures = 0
         self._pause = 0.0
         self._response: aiohttp.ClientResponse | None = None
+        self._opened = self._heard = 0.0
         self._decoder = SseDecoder()
-        self._ready: deque[StreamItem] = deque()
-        self._spoken: set[str] = set()
+        self._ready: deque[StreamEvent] = deque()
         self._paused = False
         self._ended = False
+        self._error: PorchError | None = None
+        self._closing = asyncio.Event()
 
     @property
     def run(self) -> str | None:
         """The run's id, None until the server has taken the message."""
         return self._run
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place of the last event that was handed out; `resume` goes on from there."""
+        return self._tale.cursor
 
     async def known(self) -> str:
         """The run's id, once there is one; for somebody else than who iterates."""
@@ -127,45 +110,128 @@ class RunStream:
             await self._known.wait()
         return self._run
 
-    async def aclose(self) -> None:
-        """Let go of the connection; the run goes on."""
+    async def answer(self) -> Answer:
+        """Read on to the end, and answer what it all amounts to: of a resumed stream, what came since.
+
+        Raises what iterating raises, AnswerFailed and AnswerCancelled. A run that waits for somebody is an
+        answer with the status "paused".
+        """
+        async with self:
+            async for _ in self:
+                pass
+        return self._tale.verdict
+
+    async def text_stream(self) -> AsyncGenerator[str]:
+        """The agent's words alone, as they come; together they are `Answer.text`. Raises what `answer` raises.
+
+        Words that a fallback or a takeover made void cannot be taken back here: new ones follow after a blank line.
+        """
+        words = Words()
+        async with self:
+            async for event in self:
+                if text := words.take(event):
+                    yield text
+        _ = self._tale.verdict
+
+    def close(self) -> None:
+        """Let go of the connection, from the event loop's own thread; the run goes on."""
         self._ended = True
         self._ready.clear()
         self._drop()
+        self._closing.set()
+
+    async def aclose(self) -> None:
+        """Let go of the connection; the run goes on."""
+        self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
+        self.close()
 
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> StreamItem:
-        while not self._ready:
-            if self._ended:
-                raise StopAsyncIteration
+    async def __anext__(self) -> StreamEvent:
+        await self._fill()
+        if not self._ready:
+            raise StopAsyncIteration
+        event = self._ready.popleft()
+        self._tale.take(event)
+        return event
+
+    async def take(self) -> list[StreamEvent]:
+        """All that is there, after waiting for the first; nothing at the end. The taker keeps the cursor."""
+        await self._fill()
+        events = list(self._ready)
+        self._ready.clear()
+        return events
+
+    async def _fill(self) -> None:
+        """Have something ready, or the end. Raises what went wrong once all before it was handed out."""
+        if self._timeout is None:
+            await self._advance()
+        else:
+            await self._advance_in_time(self._timeout)
+        if self._error and not self._ready:
+            error, self._error = self._error, None
+            raise error
+
+    async def _advance_in_time(self, seconds: float) -> None:
+        self._deadline = self._deadline or asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                await self._advance()
+        except TimeoutError as error:
+            self.close()
+            where = f"The run {self._run} goes on" if self._run else "If it was taken, it goes on"
+            raise TimedOut(
+                f"The answer did not end within {seconds:g} s. {where}: come back to it, or cancel it."
+            ) from error
+
+    async def _advance(self) -> None:
+        while not self._ready and not self._ended:
             try:
-                await (self._connect() if self._response is None else self._read(self._response))
-            except LOST as error:
-                self._lose(_describe(error))
+                await self._step()
+            except PorchError as error:
+                self._error, self._ended = error, True
+                self._drop()
             except BaseException:
                 self._drop()
                 raise
-        return self._ready.popleft()
+
+    async def _step(self) -> None:
+        try:
+            await (self._connect() if self._response is None else self._read(self._response))
+        except LOST as error:
+            self._lose(_describe(error))
 
     async def _connect(self) -> None:
-        if self._pause:
-            await asyncio.sleep(self._pause)
+        if self._pause and await self._closed_within(self._pause):
+            return
         if self.timings.sent is None:
             self.timings.sent = time.perf_counter()
-        response = await self._request()
-        if response.status == 200 and response.content_type == "text/event-stream":
+        try:
+            response = await self._request()
+        except Unreachable as error:
+            self._lose("nothing answers there", cause=error)
+            return
+        except ApiError as error:
+            self._yield_to(error)
+            return
+        if self._ended:
+            response.close()
+        elif response.status == 200 and response.content_type == "text/event-stream":
             self._decoder = SseDecoder()
             self._response = response
+            self._opened = time.monotonic()
             self._name(response.headers.get("Porch-Run"))
-            return
+        else:
+            await self._take_answer(response)
+
+    async def _take_answer(self, response: aiohttp.ClientResponse) -> None:
+        """An answer that is no stream."""
         async with response:
             content = await response.read()
         if response.status == 204:
@@ -175,23 +241,21 @@ class RunStream:
             self._name(_read_run(response.status, content))
             self._pause = 0.0
         else:
-            error = ApiError.of(response.status, content, response.headers.get("Retry-After"))
-            if error.status not in PASSING and error.code != "in_progress":
-                raise error
-            self._lose(error.detail, error.retry_after or 0.0, error)
+            self._yield_to(ApiError.of(response.status, content, response.headers.get("Retry-After")))
 
     async def _request(self) -> aiohttp.ClientResponse:
         headers = {"Accept": "text/event-stream"}
-        if self.run is None:
+        if self._run is None:
             assert self._start, "a stream follows a run, or starts one"
-            path, body = self._start
-            headers["Idempotency-Key"] = self._key
+            await self._start.prepare(self._connection)
+            headers["Idempotency-Key"] = self._start.key
+            seconds = self._connection.answer_seconds
             return await self._connection.open(
-                "POST", path, body=body, headers=headers, read_seconds=ANSWER_SECONDS
+                "POST", self._start.path, body=self._start.body, headers=headers, read_seconds=seconds
             )
-        if self.cursor != START:
-            headers["Last-Event-ID"] = str(self.cursor)
-        path = f"/api/v1/runs/{self.run}/events"
+        if self._place != START:
+            headers["Last-Event-ID"] = str(self._place)
+        path = f"/api/v1/runs/{self._run}/events"
         return await self._connection.open("GET", path, headers=headers, read_seconds=self._silence)
 
     async def _read(self, response: aiohttp.ClientResponse) -> None:
@@ -203,6 +267,7 @@ class RunStream:
             else:
                 self._lose("the server closed the connection")
             return
+        self._heard = time.monotonic()
         for frame in self._decoder.feed(chunk):
             self._take(frame)
 
@@ -212,23 +277,22 @@ class RunStream:
         try:
             if frame.event == "stream.resync":
                 resync = msgspec.json.decode(frame.data, type=Resync)
-                self.cursor = Cursor(self.cursor.epoch, min(self.cursor.seq, resync.keep_through))
+                self._place = Cursor(self._place.epoch, min(self._place.seq, resync.keep_through))
                 self._ready.append(resync)
                 return
             if frame.id is None:
                 return
-            cursor = Cursor.parse(frame.id)
+            place = Cursor.parse(frame.id)
             event = decode_event(frame.data)
         except (msgspec.DecodeError, InvalidInput) as error:
             raise StreamBroken(f"The server sent an event that cannot be read: {error}") from error
-        if cursor.seq <= self.cursor.seq:
+        if place.seq <= self._place.seq:
             return
-        if cursor.seq > self.cursor.seq + 1:
-            raise StreamBroken(f"The stream skipped from event {self.cursor} to {cursor}.")
-        self.cursor = cursor
+        if place.seq > self._place.seq + 1:
+            raise StreamBroken(f"The stream skipped from event {self._place} to {place}.")
+        self._place = place
         self._failures, self._pause = 0, 0.0
         if event is not None:
-            self._name(event.run)
             self._note(event)
             self._ready.append(event)
 
@@ -238,43 +302,60 @@ class RunStream:
             self._known.set()
 
     def _note(self, event: AnyEvent) -> None:
+        self._name(event.run)
         self._paused = isinstance(event, RunPaused)
-        if isinstance(event, StreamChunk):
-            if event.part in self._spoken:
-                self.timings.last_text = time.perf_counter()
-                self.timings.first_text = self.timings.first_text or self.timings.last_text
-        elif isinstance(event, PartStarted):
-            if event.kind != "reasoning":
-                self._spoken.add(event.part)
-        elif isinstance(event, TERMINAL):
+        self.timings.note(event)
+        if isinstance(event, TERMINAL):
             self._end()
 
+    def _yield_to(self, error: ApiError) -> None:
+        """Try again later where that may help. Raises the error where it may not."""
+        if not passes(error):
+            raise error
+        self._lose(error.detail, error.retry_after or 0.0, error)
+
     def _lose(self, reason: str, at_least: float = 0.0, cause: Exception | None = None) -> None:
+        if self._response is not None and self._heard - self._opened >= LASTING_SECONDS:
+            self._failures = 0
         self._drop()
+        if self._ended:
+            return
         self._failures += 1
-        if self._failures > self._attempts:
-            self._ended = True
-            if self.run is None:
+        if self._failures > (self._attempts if self._connection.reached else FIRST_ATTEMPTS):
+            if self._run is None:
                 raise cause or self._connection.unreachable()
             raise ConnectionLost(
                 f"The connection to {self._connection.base_url} was lost and did not come back ({reason}). "
-                f"The run {self.run} goes on without its reader, if the server is down with its next start; "
+                f"The run {self._run} goes on without its reader, if the server is down with its next start; "
                 "come back to it with the same conversation."
             )
         pause = min(0.1 * 2 ** (self._failures - 1), LONGEST_PAUSE)
         pause *= 0.8 + 0.4 * random.random()  # noqa: S311  # apart from each other, not secret
         self._pause = max(pause, min(at_least, LONGEST_PAUSE))
-        self._ready.append(Reconnecting(self._failures, self._pause, reason))
+        if self.on_lost:
+            self.on_lost(Reconnecting(self._failures, self._pause, reason))
+
+    async def _closed_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._closing.wait()
+        except TimeoutError:
+            return False
 
     def _end(self) -> None:
         self._ended = True
-        self.timings.ended = time.perf_counter()
+        self.timings.ended = self.timings.ended or time.perf_counter()
         self._drop()
 
     def _drop(self) -> None:
         if self._response is not None:
             self._response.close()
             self._response = None
+
+
+def make_start(path: str, body: Any, *, key: str | None, opening: tuple[str, Any] | None = None) -> Start:
+    """A start under the given key, or a fresh one."""
+    return Start(path, body, key or new_idempotency_key(), opening)
 
 
 def _read_run(status: int, content: bytes) -> str:
