@@ -85,6 +85,7 @@ async def furnish(house: House) -> Furnished:
     }
     await house.api("PATCH", f"{base}/reviewer", changed)
     await house.api("POST", f"{base}/reviewer/versions", {"note": "Says why, and more briefly."})
+    await house.api("PUT", f"{base}/reviewer/embedding", {"origins": ["https://reviews.example"]})
     await house.api("PATCH", f"{base}/reviewer", {"description": "Reads a change like a careful colleague."})
     await house.agent(**PLANNER)
     await house.agent(**NIGHT_DESK)
@@ -105,6 +106,7 @@ async def furnish(house: House) -> Furnished:
             "gallery": "/agents/new",
             "new-agent": "/agents/new?template=assistant",
             "editor": "/agents/reviewer",
+            "embed": "/agents/reviewer/embed",
             "publish": "/agents/reviewer/publish",
             "versions": "/agents/reviewer/versions",
             "difference": "/agents/reviewer/versions/1..2",

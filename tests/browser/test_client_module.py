@@ -13,6 +13,7 @@ from tests.browser.modules import call, module_page, serve_fixtures
 from tests.browser.shaky import shaky
 
 FILE = "client.js"
+GUEST = "guest.js"
 STORY = (
     '[[think Let me see.]] [[say First *words*, é 😀.]] [[call clock {"timezone": "UTC"}]] [[call nothing {}]] '
     "[[say It is {result}.]] [[tokens 30]]"
@@ -122,6 +123,19 @@ async def test_a_takeover_says_what_to_forget_and_goes_on_from_there(blank: Page
     assert told["asked"][1][2] == "1-2"
 
 
+async def test_the_cursor_stands_at_what_was_handed_out_and_not_at_what_has_come(blank: Page) -> None:
+    assert await call(blank, FILE, "leftAt", {"body": "".join(WHOLE), "count": 3}) == {"epoch": 1, "seq": 3}
+
+
+# No server knows approvals yet: the request is all there is to look at.
+async def test_what_a_person_decides_about_a_tool_call_is_sent_once(blank: Page) -> None:
+    first, again, denied = await call(blank, FILE, "decisions")
+    assert first[:3] == ["POST", "/api/v1/runs/run_1/approvals/apr_1", '{"decision":"approve"}']
+    assert denied[:3] == ["POST", "/api/v1/runs/run_1/approvals/..%2Fapr_2", '{"decision":"deny"}']
+    assert first == again
+    assert denied[3] != first[3]
+
+
 async def test_a_pause_and_a_cursor_at_the_end_end_the_feed(blank: Page) -> None:
     paused = "".join([*WHOLE[:2], frame(3, "run.paused", reason="approval")])
     told = await call(blank, FILE, "scripted", {"answers": [{"body": paused}], "run": "run_1"})
@@ -140,6 +154,44 @@ async def test_what_the_server_refuses_and_a_stream_that_skips_are_errors(blank:
     assert told["error"] == {"name": "PorchError", "status": 404, "code": "not_found"}
     told = await call(blank, FILE, "scripted", {"answers": [{"body": WHOLE[0] + WHOLE[2]}], "run": "run_1"})
     assert told["error"] == {"name": "PorchError", "status": 0, "code": "stream_broken"}
+
+
+async def test_a_server_that_wants_long_to_be_left_alone_is_told_of_at_once(blank: Page) -> None:
+    busy = {
+        "status": 429,
+        "type": "application/problem+json",
+        "body": '{"code":"rate_limited","detail":"Wait."}',
+    }
+    soon, long = ({**busy, "headers": {"Retry-After": seconds}} for seconds in ("0", "60"))
+    told = await call(blank, FILE, "scripted", {"answers": [soon, long, {"body": "".join(WHOLE)}]})
+    assert [ask[0] for ask in told["asked"]] == ["POST", "POST"]
+    assert told["error"] == {"name": "PorchError", "status": 429, "code": "rate_limited"}
+
+
+async def test_a_guest_asks_for_one_token_however_many_ask_it(blank: Page) -> None:
+    door = "/@ada/helper/guests"
+    found = await call(blank, GUEST, "together")
+    assert found == {"told": ["one", "one", "one", "one", "Helper"], "asked": [["POST", door, None]]}
+    # A wrong clock has no token fetched for each request.
+    found = await call(blank, GUEST, "early")
+    assert found == {"told": ["one", "one"], "asked": [["POST", door, None]]}
+    found = await call(blank, GUEST, "renewals")
+    assert found["told"] == ["one", "two", "conv_1", "two", "three", None]
+    sent = [None, "Bearer one", "Bearer two", None]
+    assert found["asked"] == [["POST", door, each] for each in sent]
+
+
+async def test_a_guest_who_cannot_come_in_tells_the_site_s_owner_why(blank: Page) -> None:
+    found = await call(blank, GUEST, "refusals")
+    unread, misnamed = found["told"]
+    assert unread["code"] == "not_embedded"
+    assert "@ada/helper cannot be talked to on http://localhost" in unread["message"]
+    assert [ask[:2] for ask in found["asked"]] == [
+        ["POST", "/@ada/helper/guests"],
+        ["GET", "/embed.js"],
+        ["POST", "/@ada/helper/guests"],
+    ]
+    assert misnamed["code"] == "invalid_input"
 
 
 async def test_state_is_the_same_live_again_and_after_any_rewind(blank: Page, house: House) -> None:
@@ -182,6 +234,34 @@ async def test_a_discarded_step_is_gone_with_what_it_showed(blank: Page) -> None
     assert [step["id"] for step in state["steps"]] == ["s2"]
     assert (state["sources"], state["usage"], state["model"], state["status"]) == ([], None, "n", "failed")
     assert state["steps"][0]["open"] is False
+
+
+async def test_figures_are_of_the_model_whose_answer_stands(blank: Page) -> None:
+    def at(seconds: float) -> str:
+        return f"2026-11-22T19:00:{seconds:06.3f}Z"
+
+    story = [
+        WHOLE[0],
+        frame(2, "step.started", step="s1", model="m"),
+        frame(3, "part.started", step="s1", part="p1", kind="text", ts=at(0.001)),
+        frame(4, "stream.chunk", step="s1", part="p1", delta="Wro", ts=at(0.001)),
+        frame(5, "usage", step="s1", input_tokens=1, output_tokens=900, ts=at(1)),
+        frame(6, "step.discarded", step="s1", reason="fallback", ts=at(1)),
+        frame(7, "step.started", step="s2", model="n", ts=at(1)),
+        frame(8, "part.started", step="s2", part="p2", kind="reasoning", ts=at(2)),
+        frame(9, "stream.chunk", step="s2", part="p2", delta="Hm.", ts=at(2)),
+        frame(10, "part.started", step="s2", part="p3", kind="text", ts=at(3)),
+        frame(11, "stream.chunk", step="s2", part="p3", delta="Right.", ts=at(3)),
+        frame(12, "usage", step="s2", input_tokens=1, output_tokens=50, ts=at(4)),
+        frame(13, "step.finished", step="s2", model="n", ts=at(4)),
+        frame(14, "run.finished", reason="stop", usage=None, message="msg_2", ts=at(4)),
+    ]
+    events = [json.loads(each.split("data: ")[1]) for each in story]
+    # First words after three seconds, and fifty tokens in the two seconds that the second model took.
+    told = await call(blank, FILE, "figuresOf", events)
+    assert told == ["n", "first token after 3.0 s", "1 tokens in, 50 out", "25 tokens/s", "4.0 s in all"]
+    half = await call(blank, FILE, "figuresOf", events[:7])
+    assert not any("first token" in each for each in half)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -294,6 +374,8 @@ async def test_a_third_tab_that_comes_late_hears_everything_from_the_start(
         await page.wait_for_function("window.done")
     first, second = [(await page.evaluate("window.told()"))["json"] for page in (one, two)]
     assert first == second
+    assert [url for url in asked if "/events" in url] == []
+    await one.wait_for_function("async () => !(await navigator.locks.query()).held.length")
 
 
 async def test_tabs_tell_each_other_what_changed(stranger: BrowserContext, house: House) -> None:

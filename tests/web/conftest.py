@@ -1,6 +1,7 @@
 """The whole application over a real database, asked over HTTP, with models that do as they are told."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -14,6 +15,7 @@ from porch.plugins.service import Tools
 from porch.runs.service import Runs
 from porch.settings import Settings
 from porch.storage.database import Database
+from porch.storage.embedded import PostgresUrls
 from porch.web.app import Rooms, build_app
 from tests.conftest import FreshUrls
 from tests.http.app import Tenant, World
@@ -48,18 +50,24 @@ class House:
         )
 
 
-@pytest.fixture
-async def house(fresh_urls: FreshUrls) -> AsyncGenerator[House]:
-    urls = await fresh_urls()
+@asynccontextmanager
+async def furnished(urls: PostgresUrls, environ: Mapping[str, str]) -> AsyncGenerator[House]:
+    """A house over this database, whose models are found in this environment."""
     database = await Database.connect(urls.app, pool_size=4)
     authenticator = Authenticator(database)
     async with Egress() as egress:
-        models, tools = Models({}, egress), Tools()
+        models, tools = Models(environ, egress), Tools()
         runs = Runs(database, models, tools, lease_seconds=4)
         await runs.start()
-        app = build_app(Settings(), Rooms(database, authenticator, models, tools, runs, None))
+        app = build_app(Settings(), Rooms(database, authenticator, models, tools, runs, None, egress))
         world = World(app, database, urls)
         yield House(world, runs, await world.tenant(f"ada-{next(_numbers)}"))
         await runs.stop()
         await authenticator.close()
         await database.close()
+
+
+@pytest.fixture
+async def house(fresh_urls: FreshUrls) -> AsyncGenerator[House]:
+    async with furnished(await fresh_urls(), {}) as house:
+        yield house

@@ -14,7 +14,9 @@ from tests.web.conftest import House
 def app_of(house: House, settings: Settings) -> FastAPI:
     """Another app over the same rooms."""
     state = house.world.app.state
-    rooms = Rooms(house.world.database, state.authenticate, state.models, Tools(), house.runs, None)
+    rooms = Rooms(
+        house.world.database, state.authenticate, state.models, Tools(), house.runs, None, state.egress
+    )
     app = build_app(settings, rooms)
     app.state.url = settings.public_url
     return app

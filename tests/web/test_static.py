@@ -1,6 +1,8 @@
 """Static files: hashed once, kept for good, and nothing but what lies in their folder."""
 
 import gzip
+import posixpath
+import re
 from pathlib import Path
 
 import pytest
@@ -140,3 +142,59 @@ def test_comments_are_not_sent_but_their_lines_are(tmp_path: Path) -> None:
     files = StaticFiles(tmp_path).files
     assert files["a.js"].plain == b"\n\nexport const a = 1; // kept\n\nconst b = '/*';\n"
     assert files["a.css"].plain == b"\np { margin: 0 } /* kept */\n"
+
+
+@pytest.fixture
+def house_client() -> Client:
+    """The house's own files."""
+    files = StaticFiles()
+    app = create_app([router], static=files.url)
+    app.state.static_files = files
+    return Client(app)
+
+
+async def test_other_sites_may_load_what_is_the_same_for_everybody(house_client: Client) -> None:
+    for path in ("/embed.js", "/static/css/embed.css", "/static/js/chat/embed.js"):
+        answer = await house_client.get(path, headers={"origin": "https://example.com"})
+        assert answer.status == 200
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
+
+
+async def test_the_script_for_other_sites_names_every_module_it_takes_and_is_asked_for_again_soon(
+    house_client: Client,
+) -> None:
+    answer = await house_client.get("/embed.js")
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
+    named = re.findall(r'^import "\.(/static/[0-9a-f]{12}/[^"]+)";$', answer.body.decode(), re.MULTILINE)
+    assert named[-1].endswith("/js/chat/embed.js")
+    held: dict[str, str] = {}
+    for path in named:
+        module = await house_client.get(path)
+        assert (module.status, module.headers["cache-control"]) == (
+            200,
+            "public, max-age=31536000, immutable",
+        )
+        held[path] = module.body.decode()
+    for path, text in held.items():
+        for imported in re.findall(r'^(?:import|export) [^;]*?"(\.[^"]+)";$', text, re.MULTILINE):
+            assert posixpath.normpath(posixpath.join(posixpath.dirname(path), imported)) in held, path
+    # The pages' own element would take the name before it.
+    assert not any(path.endswith("/js/chat/porch-chat.js") for path in named)
+    etag = answer.headers["etag"]
+    assert (await house_client.get("/embed.js", headers={"if-none-match": etag})).status == 304
+
+
+async def test_a_server_without_the_chat_has_no_script_for_other_sites(client: Client) -> None:
+    assert (await client.get("/embed.js")).status == 404
+
+
+def test_the_sheet_for_other_sites_asks_nothing_of_the_page_around_it() -> None:
+    sheet = StaticFiles(FOLDER).files["css/embed.css"].plain.decode()
+    used = set(re.findall(r"var\((--[a-z0-9-]+)", sheet))
+    own = {name for name in used if not name.startswith("--porch-")} | {"--porch-rem"}
+    assert own <= set(re.findall(r"(--[a-z0-9-]+):", sheet))
+    assert "--accent: var(--porch-accent, light-dark(" in sheet
+    assert re.findall(r"[\d.]rem\b", sheet) == []
+    assert "calc(-1.625 * var(--porch-rem))" in sheet

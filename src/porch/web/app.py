@@ -7,9 +7,14 @@ from urllib.parse import urlsplit
 from fastapi import FastAPI
 
 from porch.agents.conversation_pages import router as conversation_pages
+from porch.agents.embedding_routes import door
 from porch.agents.pages import router as agent_pages
 from porch.agents.routes import router as agents
 from porch.contract.definition import Definition
+from porch.egress import Egress
+from porch.faces.ag_ui.routes import router as ag_ui
+from porch.faces.ai_sdk.routes import router as ai_sdk
+from porch.faces.openai.routes import router as openai
 from porch.http.application import create_app
 from porch.identity.authentication import Authenticator
 from porch.identity.pages import router as identity_pages
@@ -31,6 +36,7 @@ from porch.web.pages import router as web_pages
 from porch.web.static import StaticFiles
 from porch.web.static import router as static
 
+FACES = (ag_ui, ai_sdk, openai)
 PAGES = (agent_pages, conversation_pages, identity_pages, model_pages, web_pages, design)
 
 
@@ -44,13 +50,14 @@ class Rooms:
     tools: Tools
     runs: Runs
     local_model: LocalModel | None
+    egress: Egress
 
 
 def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     """The app over running rooms. It starts and stops nothing by itself."""
     files = StaticFiles()
     app = create_app(
-        [runs, agents, identity, models, health, static, *PAGES],
+        [runs, *FACES, agents, door, identity, models, health, static, *PAGES],
         hosts=_hosts(settings),
         max_body_bytes=settings.max_body_bytes,
         static=files.url,
@@ -63,6 +70,7 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     app.state.default_model = settings.default_model or f"local:{BUNDLED}"
     app.state.runs = rooms.runs
     app.state.local_model = rooms.local_model
+    app.state.egress = rooms.egress
     app.state.check_definition = _check(rooms.models, rooms.tools)
     return app
 

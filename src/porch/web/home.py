@@ -25,9 +25,9 @@ async def first_run(request: Request) -> dict[str, Any]:
         "models": [(default, _label(default)), *_others(offers, default)],
         "default": default,
         "toolless": calls_no_tools(default),
-        "unlisted": any(offer.unlisted for offer in offers),
+        "unlisted": next((offer for offer in offers if offer.unlisted), None),
         "missing": _missing(offers, default),
-        "could_have_key": any(offer.takes_key and not offer.ready for offer in offers),
+        "could_have_key": not any(offer.takes_key and offer.ready for offer in offers),
     }
 
 

@@ -99,6 +99,7 @@ async def serve(
             _settle_memory()
             if lasting:
                 stack.callback(_compile_ahead().cancel)
+                stack.callback(asyncio.create_task(app.state.models.look_ahead(), name="look-ahead").cancel)
             if on_ready:
                 on_ready(info)
 
@@ -178,13 +179,7 @@ async def _rooms(
 ) -> AsyncGenerator[tuple["FastAPI", Runs]]:
     from porch.web.app import Rooms, build_app
 
-    egress = Egress(
-        EgressSettings(
-            connect_seconds=settings.provider_connect_timeout,
-            first_byte_seconds=settings.provider_first_byte_timeout,
-            idle_seconds=settings.provider_idle_timeout,
-        )
-    )
+    egress = Egress(EgressSettings.read(settings))
     await egress.open()
     keys = ModelKeys(DataDir(settings.data_dir).path)
     models, tools = Models(dict(os.environ), egress, local, keys), Tools()
@@ -194,7 +189,7 @@ async def _rooms(
     try:
         await runs.start()
         upkeep.start()
-        yield build_app(settings, Rooms(database, authenticator, models, tools, runs, local)), runs
+        yield build_app(settings, Rooms(database, authenticator, models, tools, runs, local, egress)), runs
     finally:
         await upkeep.stop()
         await runs.stop()

@@ -27,13 +27,29 @@ TYPES = {
 # What pages need comes as one sheet: each more would keep the first paint waiting.
 SITE = "css/site.css"
 SHEETS = tuple(f"css/{name}.css" for name in ("tokens", "base", "components", "agents", "conversations"))
+# What the chat wears on other people's sites.
+EMBED = "css/embed.css"
+EMBED_SHEETS = tuple(f"css/{name}.css" for name in ("tokens", "chat", "standalone"))
+EMBED_ENTRY = "js/chat/embed.js"
+# Folders of modules that the entry needs; named at once, they are not found out one import after another.
+EMBED_ROOMS = ("js/client/", "js/markdown/", "js/chat/")
+NOT_EMBEDDED = frozenset(
+    f"js/chat/{name}.js" for name in ("embed", "porch-chat", "member", "page", "session")
+)
 FOREVER = "public, max-age=31536000, immutable"
+SHORTLY = "public, max-age=300"
+# Other people's sites may load what is the same for everybody.
+SHARED = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 WORTH_GZIP = 600
 # Comments that have their lines to themselves: a tenth of what browsers would fetch.
 COMMENTS = {
     ".css": re.compile(rb"^[ \t]*/\*(?:[^*]|\*(?!/))*\*/[ \t]*$", re.MULTILINE),
     ".js": re.compile(rb"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)$", re.MULTILINE),
 }
+
+
+_TOKEN = re.compile(rb"^([ ]*)--([a-z0-9-]+): (.+);$", re.MULTILINE)
+_REM = re.compile(rb"(?<![\w.-])(-?\d*\.?\d+)rem\b")
 
 
 class StaticFile(NamedTuple):
@@ -56,15 +72,25 @@ class StaticFiles:
         self.files = {path.relative_to(folder).as_posix(): _read(path) for path in paths}
         if all(sheet in self.files for sheet in SHEETS):
             self.files[SITE] = _pack(b"\n".join(self.files[sheet].plain for sheet in SHEETS), ".css")
+        if all(sheet in self.files for sheet in EMBED_SHEETS):
+            self.files[EMBED] = _pack(
+                _standing_alone(*(self.files[name].plain for name in EMBED_SHEETS)), ".css"
+            )
         whole = hashlib.sha256()
         for name, file in self.files.items():
             whole.update(f"{name}\0{file.etag}\0".encode())
         self.version = whole.hexdigest()[:12]
+        self.embed_script = self._embed_script() if EMBED_ENTRY in self.files else None
 
     def url(self, path: str) -> str:
         """The URL of a file, for good: another content has another URL. Raises KeyError for no file."""
         self.files[path]
         return f"/static/{self.version}/{path}"
+
+    def _embed_script(self) -> StaticFile:
+        needed = [path for path in self.files if path.startswith(EMBED_ROOMS) and path not in NOT_EMBEDDED]
+        lines = (f'import ".{self.url(path)}";\n' for path in (*needed, EMBED_ENTRY))
+        return _pack("".join(lines).encode(), ".js")
 
     def find(self, path: str) -> tuple[StaticFile, bool] | None:
         """The file at a path below /static/, and whether it may be kept for good."""
@@ -87,8 +113,21 @@ async def get_static(request: Request, path: str) -> Response:
     if found is None:
         raise NotFound(f"There is no static file {path[:200]!r}.")
     file, lasting = found
-    headers = {"Cache-Control": FOREVER if lasting else "no-cache", "Vary": "Accept-Encoding"}
-    if not lasting:
+    return _answer(request, file, FOREVER if lasting else "no-cache")
+
+
+@router.get("/embed.js", dependencies=[public()], response_class=Response)
+async def get_embed_script(request: Request) -> Response:
+    """What a site includes to have `<porch-chat>`: it imports the modules of this version."""
+    script = cast("StaticFiles", request.app.state.static_files).embed_script
+    if script is None:
+        raise NotFound("This server has no chat for other sites.")
+    return _answer(request, script, SHORTLY)
+
+
+def _answer(request: Request, file: StaticFile, caching: str) -> Response:
+    headers = {"Cache-Control": caching, "Vary": "Accept-Encoding", **SHARED}
+    if caching != FOREVER:
         headers["ETag"] = file.etag
     if file.etag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
@@ -109,6 +148,14 @@ def _takes_gzip(accepted: str) -> bool:
 
 def _is_version(text: str) -> bool:
     return len(text) == 12 and not set(text) - set("0123456789abcdef")
+
+
+def _standing_alone(tokens: bytes, *sheets: bytes) -> bytes:
+    """Sheets that ask nothing of the page around them: a page may set each token as `--porch-…`, and sizes hang on
+    the reader's own size of text, since a rem is whatever the page's root element says.
+    """
+    settable = _TOKEN.sub(rb"\1--\2: var(--porch-\2, \3);", tokens)
+    return _REM.sub(rb"calc(\1 * var(--porch-rem))", b"\n".join((settable, *sheets)))
 
 
 def _read(path: Path) -> StaticFile:

@@ -1,3 +1,4 @@
+import { figures } from "/static/js/chat/figures.js";
 import { PorchClient, PorchError } from "/static/js/client/client.js";
 import { RunFeed } from "/static/js/client/feed.js";
 import { RunState, messageItems } from "/static/js/client/run-state.js";
@@ -64,6 +65,10 @@ export function foldedEvents(list) {
   return JSON.parse(picture(fold(list)));
 }
 
+export function figuresOf(list) {
+  return figures(fold(list));
+}
+
 /** The seqs at which a rewind, or hearing things twice, leaves another state than the plain story. */
 export function badRewinds(stream) {
   const list = parsed(stream);
@@ -123,6 +128,33 @@ export async function problem({ token, path, method = "GET", body }) {
   }
 }
 
+/** What is asked of a server when a person decides about two calls, the first time in vain. */
+export async function decisions() {
+  const asked = [];
+  const before = globalThis.fetch;
+  globalThis.fetch = async (url, { method, headers, body }) => {
+    asked.push([method, url, body, headers["Idempotency-Key"]]);
+    const busy = JSON.stringify({ code: "unavailable", detail: "Starting." });
+    return asked.length === 1 ? new Response(busy, { status: 503 }) : new Response("{}", { status: 200 });
+  };
+  try {
+    const client = new PorchClient({ token: "x" });
+    await client.approve("run_1", "apr_1");
+    await client.deny("run_1", "../apr_2");
+  } finally {
+    globalThis.fetch = before;
+  }
+  return asked;
+}
+
+/** Where a reader stands that leaves after so many events of bytes that came all at once. */
+export async function leftAt({ body, count }) {
+  const response = () => new Response(bytesOf(body), { headers: { "Content-Type": "text/event-stream" } });
+  const feed = new RunFeed({ open: async () => response() }, { run: "run_1" });
+  for await (const event of feed) if (event.seq === count) break;
+  return feed.cursor;
+}
+
 /** A client whose connections are scripted: what a feed asks, and what it tells. */
 export async function scripted({ answers, run = null, after = null }) {
   const asked = [];
@@ -132,7 +164,7 @@ export async function scripted({ answers, run = null, after = null }) {
       const answer = answers.shift();
       if (!answer) throw new TypeError("nothing more");
       if (answer.hangsUp) throw new TypeError("Failed to fetch");
-      const { status = 200, body = "", type = "text/event-stream", silent = false } = answer;
+      const { status = 200, body = "", type = "text/event-stream", silent = false, headers: more = {} } = answer;
       if (status === 204) return new Response(null, { status });
       const stream = new ReadableStream({
         start(controller) {
@@ -140,7 +172,7 @@ export async function scripted({ answers, run = null, after = null }) {
           if (!silent) controller.close();
         },
       });
-      return new Response(stream, { status, headers: { "Content-Type": type } });
+      return new Response(stream, { status, headers: { "Content-Type": type, ...more } });
     },
   };
   const start = run ? null : { path: "/start", body: { input: "Hi" }, idempotencyKey: "key" };

@@ -13,10 +13,15 @@ function valuesOf(form, byDefault = false) {
     if (field.type === "checkbox") {
       if (byDefault ? field.defaultChecked : field.checked) values[field.name] = field.value;
     } else {
-      values[field.name] = byDefault ? field.defaultValue : field.value;
+      values[field.name] = byDefault ? defaultOf(field) : field.value;
     }
   }
   return values;
+}
+
+function defaultOf(field) {
+  if (field.type !== "select-one") return field.defaultValue;
+  return ([...field.options].find((option) => option.defaultSelected) ?? field.options[0])?.value ?? "";
 }
 
 function fill(form, values) {
@@ -25,6 +30,7 @@ function fill(form, values) {
     if (field.type === "checkbox") field.checked = field.name in values;
     else if (field.name in values) field.value = values[field.name];
   }
+  form.dispatchEvent(new Event("porch:filled", { bubbles: true }));
 }
 
 function same(a, b) {

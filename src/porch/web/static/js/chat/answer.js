@@ -36,8 +36,9 @@ const VIEWS = { text: ProseView, refusal: ProseView, reasoning: ThinkingView, ca
 
 export class AnswerView {
   /** `acts` has again(id), show(id), copy(text, button), edit(id), more(), fresh(), figures(run). */
-  constructor(acts, { readonly, name }) {
+  constructor(acts, { readonly, name, host }) {
     this.acts = acts;
+    this.foreign = host.foreign;
     this.readonly = readonly;
     this.views = new Map(); // by item; items keep their identity for as long as they stand
     this.generation = 0;
@@ -136,7 +137,8 @@ export class AnswerView {
 
   #ending(ending, question, last) {
     const open = last && !this.readonly;
-    const ways = open ? { again: () => this.acts.again(this.turn), edit: question ? () => this.acts.edit(question) : null, fresh: () => this.acts.fresh(), more: () => this.acts.more() } : {};
+    const about = { foreign: this.foreign };
+    const ways = open ? { ...about, again: () => this.acts.again(this.turn), edit: question ? () => this.acts.edit(question) : null, fresh: () => this.acts.fresh(), more: () => this.acts.more() } : about;
     return ending.status === "failed" && ending.error ? failureNotice(ending.error, ways) : endingNotice(ending, ways);
   }
 
@@ -145,8 +147,9 @@ export class AnswerView {
     this.againButton.disabled = Boolean(turn.locked);
     this.copyButton.hidden = !this.items.some((item) => item.kind === "text" || item.kind === "refusal");
     const known = turn.state ?? turn.record;
-    this.figuresButton.hidden = Boolean(known) || this.readonly || !turn.run;
-    say(this.figures, known ? figures(known).join(" · ") : "");
+    // What an answer took is its owner's affair.
+    this.figuresButton.hidden = Boolean(known) || this.readonly || !turn.run || this.foreign;
+    if (!this.foreign) say(this.figures, known ? figures(known).join(" · ") : "");
   }
 
   async #askFigures() {

@@ -16,7 +16,16 @@ export class Draft {
     put(this.key, text || null);
   }
 
-  /** Keep a message that is on its way, {text, key}: a page that goes away before it arrives gives it back. */
+  /** How many pictures and files were attached: they themselves live as long as the page. */
+  get files() {
+    return Number(get(`${this.key}:files`)) || 0;
+  }
+
+  set files(count) {
+    put(`${this.key}:files`, count ? String(count) : null);
+  }
+
+  /** Keep a message that is on its way, {text, key, files}: a page that goes away before it arrives gives it back. */
   hold(message) {
     put(`${this.key}:sent`, message && JSON.stringify(message));
   }
@@ -29,6 +38,11 @@ export class Draft {
       return null;
     }
   }
+}
+
+/** What of a message outlasts the page: of pictures and files only how many they were. */
+export function lasting({ text, key, files = [] }) {
+  return { text, key, count: files.length };
 }
 
 function get(key) {

@@ -1,5 +1,7 @@
 /** Numbers as people read them. */
 
+import { cleanText } from "../markdown/text.js";
+
 const counts = new Intl.NumberFormat();
 
 /** "0.4 s", "12 s", "3 min 5 s". */
@@ -40,12 +42,11 @@ export function figures(run) {
   const first = moment(run.firstTokenAt) ?? (Number.isFinite(run.first_token_ms) ? started + run.first_token_ms : null);
   const ended = moment(run.endedAt ?? run.finished_at);
   const found = [];
-  if (run.model) found.push(run.model);
+  if (run.model) found.push(cleanText(run.model)); // a server calls its models as it likes
   if (started !== null && first !== null) found.push(`first token after ${duration(first - started)}`);
   if (usage) found.push(`${counts.format(usage.input_tokens)} tokens in, ${counts.format(usage.output_tokens)} out`);
-  if (usage?.output_tokens && first !== null && ended !== null && ended - first >= 100) {
-    found.push(`${counts.format(Math.round((usage.output_tokens * 1000) / (ended - first)))} tokens/s`);
-  }
+  const pace = run.pace ?? run.tokens_per_second;
+  if (pace) found.push(`${counts.format(Math.round(pace))} tokens/s`);
   if (started !== null && ended !== null) found.push(`${duration(ended - started)} in all`);
   const cost = usage?.cost ? price(usage.cost) : null;
   if (cost) found.push(cost);

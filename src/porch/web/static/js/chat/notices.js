@@ -2,6 +2,8 @@
 
 import { icon, make } from "./dom.js";
 
+const NOT_NOW = "The agent cannot answer just now, and only its owner can mend that. Try again later.";
+
 /** Failures that go away by asking again. */
 const PASSING = new Set(["rate_limit", "overloaded", "network", "protocol", "cut", "timeout", "internal", "conflict"]);
 
@@ -35,7 +37,8 @@ export function signInAddress() {
 /**
  * The notice for a run's error ({code, category, message, retryable}).
  *
- * `ways` holds what the place can do: `again`, `edit`, `fresh` (a new conversation); missing ones are not offered.
+ * `ways` holds what the place can do: `again`, `edit`, `fresh` (a new conversation); missing ones are not offered. Visitors of
+ * another site (`foreign`) can mend no models, and are told nothing of them.
  */
 export function failureNotice(error, ways) {
   const actions = [];
@@ -43,8 +46,9 @@ export function failureNotice(error, ways) {
   switch (error.category) {
     case "auth":
     case "quota":
-      actions.push({ label: "Look at the models", href: "/models", tab: true });
+      if (!ways.foreign) actions.push({ label: "Look at the models", href: "/models", tab: true });
       offer("Try again", ways.again);
+      if (ways.foreign) return noticeBox({ tone: "danger", sentence: NOT_NOW, actions });
       break;
     case "context_too_long":
       offer("Start a new conversation", ways.fresh);

@@ -5,7 +5,8 @@ const MOST_PAGES = 4;
 
 export class RunRecords {
   /** `runs` (by run) and `unanswered` (a run by its message) are filled; what stands in them is better known. */
-  constructor(runs, unanswered) {
+  constructor(runs, unanswered, { guest }) {
+    this.guest = guest; // one who may ask for runs one by one only
     this.runs = runs;
     this.unanswered = unanswered;
     this.seen = null; // what was asked for: from `newest` down to `cursor`
@@ -14,6 +15,7 @@ export class RunRecords {
   /** Ask until `untold()` names no run any more, or all are known. */
   async fetch(client, conversation, untold) {
     try {
+      if (this.guest) return await this.#fetchLast(client, untold());
       for (let page = 0; page < MOST_PAGES && untold().length; page += 1) {
         // What began since is asked for from the newest on; what is older, from where the known ones end.
         const newer = !this.seen || untold().some((run) => run > this.seen.newest);
@@ -25,6 +27,11 @@ export class RunRecords {
     } catch {
       // The messages are there; only how they ended stays untold.
     }
+  }
+
+  /** How the newest answer ended: the one that there is something to do about. */
+  async #fetchLast(client, runs) {
+    if (runs.length) this.#take([await client.run(runs.at(-1))]);
   }
 
   #note({ items, next_cursor: cursor }, newer) {

@@ -1,16 +1,20 @@
 /** The strip between conversation and box: what is wrong just now, and what to do about it. */
 
 import { make, say } from "./dom.js";
-import { noticeBox, requestFault, signInAddress } from "./notices.js";
+import { noticeBox, signInAddress } from "./notices.js";
 
 const BACK_MS = 3000;
 const GOES_ON = "The connection is lost. The answer goes on without it; trying to come back …";
 const NOT_SENT = "The connection is lost. Trying again to send your message …";
 
 export class StatusStrip {
-  /** `ways` has recheck(), restore(), fresh(), reload(), resend(). */
-  constructor(ways) {
+  /**
+   * `ways` has recheck(), restore() where there is that, fresh(), reload(), resend(); `tell` makes of an error what
+   * to say: {kind, tone, sentence, detail?}.
+   */
+  constructor(ways, tell) {
     this.ways = ways;
+    this.tell = tell;
     this.line = make("p", { class: "line", role: "status" });
     this.place = make("div", { class: "place" });
     this.element = make("div", { class: "status" }, this.place, this.line);
@@ -19,7 +23,7 @@ export class StatusStrip {
 
   /** Show a failed request. Answers its kind. */
   fault(error, { resend }) {
-    const { kind, ...notice } = requestFault(error);
+    const { kind, ...notice } = this.tell(error);
     this.kind = kind;
     this.place.replaceChildren(noticeBox({ ...notice, actions: this.#actions(kind, resend) }));
     return kind;
@@ -58,7 +62,7 @@ export class StatusStrip {
       case "signed-out":
         return [{ label: "Sign in", href: signInAddress(), tab: true }, { label: "I have signed in", act: ways.recheck }];
       case "gone":
-        return [{ label: "Bring it back", act: ways.restore }, { label: "Start a new conversation", act: ways.fresh }];
+        return [...(ways.restore ? [{ label: "Bring it back", act: ways.restore }] : []), { label: "Start a new conversation", act: ways.fresh }];
       case "busy":
       case "unfit":
         return [];

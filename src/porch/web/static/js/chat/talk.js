@@ -3,6 +3,7 @@
 import { newIdempotencyKey } from "../client/client.js";
 import { RunState } from "../client/run-state.js";
 import { ConversationTabs } from "../client/tabs.js";
+import { filesOf, inputOf } from "./attachments.js";
 import { RunRecords } from "./records.js";
 import { Thread } from "./thread.js";
 
@@ -14,13 +15,15 @@ const NEWEST = 8;
  * One conversation.
  *
  * Dispatches "change" (the turns differ), "stream" ({detail: event}: more of the answer), "began"
- * ({detail: {id}}: the conversation exists now), "about" ({detail: what the server says of it}), "ended" ({detail: {state}}), "fault" ({detail: {error, text?}}:
- * a request failed; `text` is a message that was not taken), "connection" ({detail: {state}}) and "clear"
+ * ({detail: {id}}: the conversation exists now), "about" ({detail: what the server says of it}), "ended" ({detail: {state}}), "fault" ({detail: {error, text?, files?}}:
+ * a request failed; `text` and `files` are a message that was not taken), "connection" ({detail: {state}}) and "clear"
  * (what was wrong is over; {detail: "found"} when the server was asked and answered).
  */
 export class Talk extends EventTarget {
-  constructor({ client, agent, conversation, draft }) {
+  constructor({ client, agent, conversation, draft, guest = false }) {
     super();
+    this.guest = guest; // one who may not move the conversation's head: which branch is shown stays here
+    this.switched = false;
     this.client = client;
     this.agent = agent;
     this.conversation = conversation;
@@ -29,7 +32,7 @@ export class Talk extends EventTarget {
     this.live = null; // the run that is followed: {key, run, state, feed, pending}
     this.runs = new Map(); // RunState or a run's record, by run
     this.unanswered = new Map(); // the run that was the answer to a message and left none, by message
-    this.records = new RunRecords(this.runs, this.unanswered);
+    this.records = new RunRecords(this.runs, this.unanswered, { guest });
     this.closing = new AbortController();
     this.loading = false;
     this.moves = 0; // branches chosen here: what was asked before one knows an older head
@@ -144,22 +147,27 @@ export class Talk extends EventTarget {
 
   // -- what one does
 
-  /** Say something. `parent` is the message that it follows; absent, the newest. Answers whether it was taken up. */
-  send(text, { parent, key = newIdempotencyKey() } = {}) {
+  /**
+   * Say something, with `files` as parts. `parent` is the message that it follows; absent, the newest. Answers
+   * whether it was taken up.
+   */
+  send(text, { parent = this.switched ? this.thread.head : undefined, files = [], key = newIdempotencyKey() } = {}) {
     if (this.live) return false;
     const base = parent === undefined ? this.thread.head : parent;
-    const message = { id: null, role: "user", parts: [{ type: "text", text }], parent: base };
-    const pending = { key: `user:${key}`, base, message, text };
+    const message = { id: null, role: "user", parts: [...files, ...(text ? [{ type: "text", text }] : [])], parent: base };
+    const pending = { key: `user:${key}`, base, message, text, files };
     this.#begin(async () => {
       if (!this.conversation) await this.#create();
-      return this.client.startRun(this.conversation, text, { ...(parent === undefined ? {} : { parent }), idempotencyKey: key });
+      const input = await inputOf(this.client, text, files);
+      return this.client.startRun(this.conversation, input, { ...(parent === undefined ? {} : { parent }), idempotencyKey: key });
     }, pending);
     return true;
   }
 
-  /** Say something else instead of an earlier message. */
-  edit(id, text) {
-    return this.send(text, { parent: this.thread.get(id)?.parent ?? null });
+  /** Say something else instead of an earlier message; of its pictures and files, `files` go along. */
+  edit(id, text, files) {
+    const message = this.thread.get(id);
+    return this.send(text, { parent: message?.parent ?? null, files: files ?? filesOf(message) });
   }
 
   /** Answer anew: `turn` is an answer, stored or failed. */
@@ -179,6 +187,10 @@ export class Talk extends EventTarget {
     this.thread.head = this.thread.leaf(id);
     this.moves += 1;
     this.#changed();
+    if (this.guest) {
+      this.switched = true;
+      return this.#lookAtEnds();
+    }
     try {
       await this.client.updateConversation(this.conversation, { head: this.thread.head });
       this.moves += 1;
@@ -242,7 +254,7 @@ export class Talk extends EventTarget {
     } catch (error) {
       live.noRun(error);
       // Taken up or not: a message that has no run is given back to whoever wrote it.
-      this.#broke(live, error, live.run ? {} : { text: pending?.text });
+      this.#broke(live, error, live.run || !pending ? {} : { text: pending.text, files: pending.files });
     }
   }
 
@@ -341,7 +353,10 @@ export class Talk extends EventTarget {
     for (const [message, run] of this.unanswered) if (!this.runs.has(run)) this.unanswered.delete(message);
     this.title = about.title;
     this.agent ||= about.agent;
-    if (moves) this.thread.head = about.head;
+    // A branch that was chosen here is shown until the conversation goes on.
+    this.switched &&= about.head === this.head;
+    this.head = about.head;
+    if (moves && !this.switched) this.thread.head = about.head;
     this.dispatchEvent(new CustomEvent("about", { detail: about }));
   }
 

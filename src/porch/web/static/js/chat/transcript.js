@@ -8,7 +8,8 @@ import { UserMessageView } from "./user-message.js";
 export class Transcript {
   /**
    * `acts` goes to the turns; `onOlder()` loads older messages and answers a promise.
-   * `options` are {readonly, name, empty} with `empty` the element to show while nothing was said.
+   * `options` are {readonly, name, host, empty}: what the agent is called, a `Member` or `Visitor`, and the element to
+   * show while nothing was said.
    */
   constructor(acts, onOlder, options) {
     this.acts = acts;

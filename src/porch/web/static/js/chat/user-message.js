@@ -1,5 +1,6 @@
 /** What a person said: shown as written, changed in place. */
 
+import { Shown, attachment, filesOf } from "./attachments.js";
 import { iconButton, make, say } from "./dom.js";
 import { cleanText } from "../markdown/text.js";
 import { plainText } from "./thread.js";
@@ -8,17 +9,18 @@ import { VersionSwitch, grow, onSend, tooLong } from "./controls.js";
 const FOLDED = 4000;
 
 export class UserMessageView {
-  /** `acts` has edit(id, text), show(id), copy(text). */
-  constructor(acts, { readonly }) {
+  /** `acts` has edit(id, text, files), show(id), copy(text). */
+  constructor(acts, { readonly, host }) {
     this.acts = acts;
     this.text = "";
     this.words = make("div", { class: "bubble", dir: "auto" });
+    this.shown = new Shown({ host });
     this.more = make("button", { type: "button", class: "link", hidden: true, on: { click: () => this.#unfold() } });
     this.versions = new VersionSwitch((id) => acts.show(id));
     this.editButton = iconButton("edit", "Edit this message", () => this.edit());
     this.copyButton = iconButton("copy", "Copy this message", () => acts.copy(this.text, this.copyButton));
     this.bar = make("div", { class: "bar" }, this.versions.element, this.copyButton, readonly ? null : this.editButton);
-    this.said = make("div", { class: "said" }, this.words, this.more, this.bar);
+    this.said = make("div", { class: "said" }, this.shown.element, this.words, this.more, this.bar);
     this.element = make("li", { class: "turn turn-user" }, make("h2", { class: "unseen" }, "You said"), this.said);
   }
 
@@ -28,7 +30,10 @@ export class UserMessageView {
     this.element.classList.toggle("pending", Boolean(turn.pending));
     this.editButton.disabled = Boolean(locked || turn.pending);
     this.versions.update(turn.versions, locked);
+    this.files = filesOf(message);
+    this.shown.update(message);
     const text = plainText(message);
+    this.words.hidden = this.copyButton.hidden = !text;
     if (text === this.text && this.filled) return;
     this.filled = true;
     this.text = text;
@@ -42,20 +47,35 @@ export class UserMessageView {
     const box = make("textarea", { class: "box", rows: "2", dir: "auto", "aria-label": "Your message" });
     box.value = this.text;
     const refusal = make("p", { class: "refusal-hint", role: "status" });
+    const told = make("p", { class: "soft" });
+    const attached = make("ul", { class: "attached", role: "list", "aria-label": "Attached to this message" });
+    const sources = this.files.map((part, at) => [part, this.shown.sourceOf(at)]);
+    let kept = sources;
+    const show = () => {
+      attached.hidden = !kept.length;
+      attached.replaceChildren(...kept.map(([part, source], at) => attachment(part, source, () => {
+        kept = kept.filter((other) => other[0] !== part);
+        show();
+        (attached.querySelectorAll("button")[Math.min(at, kept.length - 1)] ?? box).focus();
+      })));
+      say(told, `Sending begins a new version of the conversation here${kept.length ? ", with what is attached" : ""}. The old one stays.`);
+    };
+    show();
     const send = () => {
       const text = box.value;
-      if (!text.trim()) return;
+      if (!text.trim() && !kept.length) return;
       say(refusal, tooLong(text));
       if (refusal.textContent) return;
       this.#close();
-      this.acts.edit(this.id, text);
+      this.acts.edit(this.id, text, kept.map(([part]) => part));
     };
     this.form = make(
       "form",
       { class: "editing", on: { submit: (event) => { event.preventDefault(); send(); } } },
+      attached,
       box,
       refusal,
-      make("p", { class: "soft" }, "Sending begins a new version of the conversation here. The old one stays."),
+      told,
       make(
         "div",
         { class: "row-end" },
@@ -76,7 +96,9 @@ export class UserMessageView {
     box.setSelectionRange(box.value.length, box.value.length);
   }
 
-  close() {}
+  close() {
+    this.shown.close();
+  }
 
   #close() {
     this.form?.remove();

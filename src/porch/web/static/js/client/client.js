@@ -23,31 +23,46 @@ export class PorchClient {
   #base;
   #headers;
   #session;
+  #guest;
 
   /**
-   * @param {{base?: string, token?: string|null, csrf?: string|null}} [options] Without a token the browser's own
-   *   session is used, and `csrf` goes with every write.
+   * @param {{base?: string, token?: string|null, csrf?: string|null, guest?: import("./guest.js").Guest|null}} [options]
+   *   Without a token and a guest the browser's own session is used, and `csrf` goes with every write. A guest's
+   *   token is renewed as it ends.
    */
-  constructor({ base = "", token = null, csrf = null } = {}) {
+  constructor({ base = "", token = null, csrf = null, guest = null } = {}) {
     this.#base = base.replace(/\/+$/, "");
-    this.#session = !token;
+    this.#session = !token && !guest;
+    this.#guest = guest;
     this.#headers = token ? { Authorization: `Bearer ${token}` } : csrf ? { "X-CSRF-Token": csrf } : {};
   }
 
   /**
-   * Send one request and answer as soon as its headers are there. Throws TypeError when nothing answers.
+   * Send one request and answer as soon as its headers are there. Throws TypeError when nothing answers, and
+   * PorchError when a guest gets no token.
    * @param {string} method
    * @param {string} path from the root, such as "/api/v1/me"
    * @param {unknown} body JSON, undefined for none
    * @param {{headers?: Record<string, string>, signal?: AbortSignal|null}} [options]
    * @returns {Promise<Response>}
    */
-  open(method, path, body, { headers = {}, signal = null } = {}) {
-    const own = method === "GET" && this.#session ? {} : this.#headers;
+  async open(method, path, body, { headers = {}, signal = null } = {}) {
+    if (!this.#guest) return this.#send(method, path, body, { ...(method === "GET" && this.#session ? {} : this.#headers), ...headers }, signal);
+    const send = (token) => this.#send(method, path, body, { Authorization: `Bearer ${token}`, ...headers }, signal);
+    const token = await this.#guest.token();
+    const response = await send(token).catch(async (error) => {
+      // To a site that was taken out, a refusal looks like a network that fails.
+      if (!signal?.aborted) await this.#guest.check();
+      throw error;
+    });
+    return response.status === 401 ? send(await this.#guest.renewed(token)) : response;
+  }
+
+  #send(method, path, body, headers, signal) {
     const type = body === undefined ? {} : { "Content-Type": "application/json" };
     return fetch(this.#base + path, {
       method,
-      headers: { ...own, ...type, ...headers },
+      headers: { ...type, ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
       credentials: this.#session ? "same-origin" : "omit",
       cache: "no-store",
@@ -75,6 +90,17 @@ export class PorchClient {
         if (!(error instanceof PorchError && error.passing && again) || attempt >= RETRY_MS.length) throw error;
         await pause(Math.max(RETRY_MS[attempt], Math.min((error.retryAfter ?? 0) * 1000, 5000)), signal);
       }
+    }
+  }
+
+  /** The bytes at a path, such as a message's picture. Throws PorchError. @param {string} path @returns {Promise<Blob>} */
+  async download(path) {
+    try {
+      const response = await this.open("GET", path);
+      if (!response.ok) throw await PorchError.of(response);
+      return await response.blob();
+    } catch (error) {
+      throw error instanceof PorchError ? error : PorchError.unreachable(error);
     }
   }
 
@@ -116,6 +142,11 @@ export class PorchClient {
     return this.request("GET", `${conversationPath(id)}/runs${queryOf(given)}`);
   }
 
+  /** One run: how it ended, and what it took. @param {string} id @returns {Promise<any>} */
+  run(id) {
+    return this.request("GET", `${API}/runs/${encodeURIComponent(id)}`);
+  }
+
   /**
    * Rename it, or move its head to another branch.
    * @param {string} id
@@ -130,7 +161,8 @@ export class PorchClient {
    * Say something and follow the answer. However often it is sent, the message counts once. Nothing is sent before
    * the feed is iterated.
    * @param {string} conversation
-   * @param {string|{type: "text", text: string}[]} input
+   * @param {string|({type: "text", text: string}|{type: "image"|"file", media_type: string, data: string, name?: string|null})[]} input text, or
+   *   parts; `data` is base64
    * @param {{parent?: string|null, idempotencyKey?: string, signal?: AbortSignal|null}} [options] `parent` is the
    *   message that this one follows, null for the conversation's start; absent, it follows the head.
    * @returns {RunFeed}
@@ -165,6 +197,21 @@ export class PorchClient {
   /** Stop a run; its feed ends with `run.cancelled`. @param {string} run @returns {Promise<any>} */
   cancel(run) {
     return this.request("POST", `${API}/runs/${encodeURIComponent(run)}/cancel`, undefined, { idempotencyKey: newIdempotencyKey() });
+  }
+
+  /** Let a tool call go ahead that waits for a person, as `approval.requested` showed it. @param {string} run @param {string} approval @returns {Promise<any>} */
+  approve(run, approval) {
+    return this.#decide(run, approval, "approve");
+  }
+
+  /** Refuse a tool call that waits for a person; the model is told. @param {string} run @param {string} approval @returns {Promise<any>} */
+  deny(run, approval) {
+    return this.#decide(run, approval, "deny");
+  }
+
+  #decide(run, approval, decision) {
+    const path = `${API}/runs/${encodeURIComponent(run)}/approvals/${encodeURIComponent(approval)}`;
+    return this.request("POST", path, { decision }, { idempotencyKey: newIdempotencyKey() });
   }
 
   async #once(method, path, body, headers, signal) {

@@ -1,3 +1,5 @@
+const PATIENCE_S = 5;
+
 /** What can go wrong between a page and a Porch server. `message` is a sentence that a person can act on. */
 export class PorchError extends Error {
   /**
@@ -41,6 +43,8 @@ export class PorchError extends Error {
 
   /** What a server, or a proxy before one, says while it cannot answer for the moment. */
   get passing() {
+    // Whoever has to wait for long is told so.
+    if (this.status === 429 && (this.retryAfter ?? 0) > PATIENCE_S) return false;
     return [0, 429, 502, 503, 504].includes(this.status) ? this.code !== "stream_broken" : this.code === "in_progress";
   }
 }

@@ -26,8 +26,10 @@ const TERMINAL = new Set(["run.finished", "run.failed", "run.cancelled"]);
 export class RunFeed {
   /** @type {string|null} The run's id, null until the server has taken the message. */
   run;
-  /** @type {{epoch: number, seq: number}} The place of the last event. */
+  /** @type {{epoch: number, seq: number}} The place of the last event that was handed out. */
   cursor;
+  /** @type {{epoch: number, seq: number}} The place of the last event that has come. */
+  #place;
   #client;
   #start;
   #silence;
@@ -55,7 +57,7 @@ export class RunFeed {
     this.#client = client;
     this.#start = start;
     this.#silence = silence;
-    this.cursor = parseCursor(after);
+    this.cursor = this.#place = parseCursor(after);
     this.run = null;
     this.#known.promise.catch(() => {});
     this.#name(run);
@@ -100,6 +102,7 @@ export class RunFeed {
     this.#queue = [];
     for (const event of events) {
       if (this.#closed) return;
+      this.cursor = placeAfter(this.cursor, event);
       yield event;
     }
   }
@@ -130,7 +133,7 @@ export class RunFeed {
       const { path, body, idempotencyKey } = /** @type {Start} */ (this.#start);
       return this.#client.open("POST", path, body, { headers: { ...headers, "Idempotency-Key": idempotencyKey }, signal });
     }
-    const { epoch, seq } = this.cursor;
+    const { epoch, seq } = this.#place;
     if (seq) headers["Last-Event-ID"] = `${epoch}-${seq}`;
     return this.#client.open("GET", `${API}/runs/${encodeURIComponent(this.run)}/events`, undefined, { headers, signal });
   }
@@ -187,14 +190,14 @@ export class RunFeed {
     if (!resync && frame.id === null) return;
     const event = parseEvent(frame.data);
     if (resync) {
-      this.cursor = { epoch: this.cursor.epoch, seq: Math.min(this.cursor.seq, event.keep_through) };
+      this.#place = placeAfter(this.#place, event);
       this.#queue.push(event);
       return;
     }
     const cursor = parseCursor(frame.id);
-    if (cursor.seq <= this.cursor.seq) return;
-    if (cursor.seq > this.cursor.seq + 1) throw broken(`it skips from event ${this.cursor.seq} to ${cursor.seq}`);
-    this.cursor = cursor;
+    if (cursor.seq <= this.#place.seq) return;
+    if (cursor.seq > this.#place.seq + 1) throw broken(`it skips from event ${this.#place.seq} to ${cursor.seq}`);
+    this.#place = cursor;
     this.#failures = 0;
     this.#pause = 0;
     this.#name(event.run);
@@ -244,6 +247,11 @@ export class RunFeed {
     this.#connection = null;
     this.#reader = null;
   }
+}
+
+function placeAfter(place, event) {
+  if (event.type === "stream.resync") return { epoch: place.epoch, seq: Math.min(place.seq, event.keep_through) };
+  return event.seq ? { epoch: event.epoch, seq: event.seq } : place;
 }
 
 function parseCursor(text) {

@@ -8,7 +8,8 @@
  * @typedef {{kind: "call", call: string, name: string, argumentsText: string, arguments: object|null,
  *   error: {code: string, message: string}|null, open: boolean, result: CallResult|null}} CallItem
  * @typedef {TextItem|CallItem} Item
- * @typedef {{id: string, model: string, items: Item[], usage: object|null, open: boolean}} Step
+ * @typedef {{id: string, model: string, items: Item[], usage: object|null, open: boolean,
+ *   beganAt: number|null, spokeAt: number|null, endedAt: number|null}} Step
  */
 
 const COUNTS = ["input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens"];
@@ -75,7 +76,7 @@ export class RunState {
     /** @type {any} Why the run failed: code, category, message, retryable. */ this.error = null;
     /** @type {string|null} Why it finished or waits; who cancelled it. */ this.reason = null;
     /** @type {number|null} */ this.startedAt = null;
-    /** @type {number|null} */ this.firstTokenAt = null;
+    /** @type {number|null} The first word of all that stands. */ this.firstTokenAt = null;
     /** @type {number|null} */ this.endedAt = null;
     this.connected = true;
     this._parts = new Map();
@@ -91,8 +92,21 @@ export class RunState {
   /** The step that an event belongs to. @returns {Step} */
   _step(event) {
     let step = this.steps.findLast((known) => known.id === event.step) ?? (event.step ? undefined : this.steps.at(-1));
-    if (!step) this.steps.push((step = { id: event.step ?? "", model: "", items: [], usage: null, open: true }));
+    if (!step) this.steps.push((step = { id: event.step ?? "", model: "", items: [], usage: null, open: true, beganAt: null, spokeAt: null, endedAt: null }));
     return step;
+  }
+
+  /** Tokens per second of the model that answered, over its own last step; null while that is not known. */
+  get pace() {
+    const { usage, beganAt, endedAt } = this.steps.at(-1) ?? {};
+    const took = beganAt && endedAt ? endedAt - beganAt : 0;
+    return usage?.output_tokens && took >= 100 ? (usage.output_tokens * 1000) / took : null;
+  }
+
+  _speak(event, at) {
+    if (this.firstTokenAt !== null && this.steps.at(-1)?.spokeAt !== null) return;
+    this._step(event).spokeAt ??= at;
+    this.firstTokenAt ??= at;
   }
 
   /** Nobody follows the run any more, though it may go on: what is here is what came. */
@@ -134,9 +148,10 @@ const FOLDS = {
     state._step(event).model = event.model;
     state.model = event.model;
   },
-  "step.finished"(state, event) {
+  "step.finished"(state, event, at) {
     const step = state._step(event);
     step.model = event.model;
+    step.endedAt = at;
     step.open = false;
     state.model = event.model;
   },
@@ -148,23 +163,27 @@ const FOLDS = {
     }
     state.steps = state.steps.filter((step) => step.id !== event.step);
     state.sources = state.sources.filter((source) => source.step !== event.step);
+    state.firstTokenAt = state.steps.find((step) => step.spokeAt !== null)?.spokeAt ?? null;
     state.usage = total(state.steps);
   },
   "part.started"(state, event, at) {
-    state._parts.set(event.part, addText(state._step(event), event, at));
+    const step = state._step(event);
+    step.beganAt ??= at;
+    state._parts.set(event.part, addText(step, event, at));
   },
   "stream.chunk"(state, event, at) {
     const item = state._parts.get(event.part);
     if (!item) return;
     item.text += event.delta;
-    if (item.kind !== "reasoning") state.firstTokenAt ??= at;
+    if (item.kind !== "reasoning") state._speak(event, at);
   },
   "part.finished"(state, event, at) {
     const item = state._parts.get(event.part) ?? addText(state._step(event), event, at);
-    if (event.value && item.kind !== "reasoning") state.firstTokenAt ??= at;
+    if (event.value && item.kind !== "reasoning") state._speak(event, at);
     Object.assign(item, { text: event.value, open: false, endedAt: at });
   },
-  "tool_call.started"(state, event) {
+  "tool_call.started"(state, event, at) {
+    state._step(event).beganAt ??= at;
     addCall(state, event);
   },
   "tool_call.delta"(state, event) {

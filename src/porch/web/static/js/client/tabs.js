@@ -8,6 +8,7 @@ import { PorchError } from "./error.js";
 
 const ANSWER_MS = 2_000;
 const SILENCE_MS = 20_000;
+const FAREWELL_MS = 10_000;
 const TERMINAL = new Set(["run.finished", "run.failed", "run.cancelled"]);
 
 /** @typedef {import("./feed.js").RunFeed} RunFeed */
@@ -103,7 +104,7 @@ export class SharedFeed {
   #follow;
   #source = /** @type {RunFeed|null} */ (null);
   #leading = false;
-  #read = false;
+  #readers = /** @type {Set<string>} */ (new Set());
   #journal = /** @type {RunEvent[]} */ ([]);
   #inbox = /** @type {RunEvent[]} */ ([]);
   #error = /** @type {unknown} */ (null);
@@ -160,12 +161,13 @@ export class SharedFeed {
     } finally {
       globalThis.removeEventListener("pagehide", away);
       globalThis.removeEventListener("pageshow", back);
-      this.close();
+      if (!this.#ended) this.close();
     }
   }
 
   _hear(message) {
     if (message.kind === "join") this.#answer(message);
+    else if (message.kind === "left") this.#miss(message.from);
     if (this.#source || this.#ended) return;
     if (message.kind === "leading") this.#join();
     else if (message.kind === "unable") this.#readHere();
@@ -250,7 +252,7 @@ export class SharedFeed {
     }
     this.#inbox.push(event);
     this.#wake();
-    if (this.#leading && this.#read) this.#tabs._say(this.run, "events", { events: [event] });
+    if (this.#leading && this.#readers.size) this.#tabs._say(this.run, "events", { events: [event] });
     if (!this.#source && (TERMINAL.has(event.type) || event.type === "run.paused")) this.#end();
     return true;
   }
@@ -283,17 +285,24 @@ export class SharedFeed {
       this.#tabs._say(this.run, "unable", { to: from });
       return;
     }
-    this.#read = true;
+    this.#readers.add(from);
     this.#tabs._say(this.run, "events", { to: from, events: this.#journal.slice(Math.max(after + 1 - first, 0)) });
   }
 
+  #miss(reader) {
+    if (this.#readers.delete(reader) && this.#ended && !this.#readers.size) this.#stepDown();
+  }
+
   #stepDown() {
+    const entered = this.#candidacy !== null;
     this.#candidacy?.abort();
     this.#candidacy = null;
     this.#leading = false;
+    this.#readers.clear();
     clearTimeout(this.#silence);
     if (this.run === null) return;
     this.#tabs._leave(this.run, this);
+    if (entered) this.#tabs._say(this.run, "left");
     this.#source?.close();
     this.#source = null;
     this.#pumping = false;
@@ -301,8 +310,18 @@ export class SharedFeed {
 
   #end() {
     this.#ended = true;
-    this.#stepDown();
     this.#source?.close();
+    if (this.#leading && this.#readers.size && !this.#error && !this.#closed) this.#bidFarewell();
+    else this.#stepDown();
     this.#wake();
+  }
+
+  /** Whoever got the lock before its copy of the end would ask the server for it: the lock is held until all have it. */
+  #bidFarewell() {
+    const leave = () => this.#stepDown();
+    clearTimeout(this.#silence);
+    this.#silence = setTimeout(leave, FAREWELL_MS);
+    const { signal } = /** @type {AbortController} */ (this.#candidacy);
+    globalThis.addEventListener("pagehide", leave, { signal });
   }
 }
