@@ -53,7 +53,7 @@ def environment(**extra: str) -> dict[str, str]:
         key: value
         for key, value in os.environ.items()
         if not re.match(
-            r"PORCH_(?!TEST_|POSTGRES_)|OPENAI_|OLLAMA_|ANTHROPIC_|OPENROUTER_|UV$|NO_COLOR|COLUMNS$|LINES$",
+            r"PORCH_(?!TEST_|POSTGRES_)|OPENAI_|OLLAMA_|.*_API_KEY$|.*_BASE_URL$|HF_TOKEN$|UV$|NO_COLOR|COLUMNS$|LINES$",
             key,
         )
     }

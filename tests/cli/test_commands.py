@@ -18,6 +18,7 @@ from porch.cli import chat
 from porch.cli.invocation import Invocation
 from porch.client import ConnectionLost
 from tests.cli.places import (
+    PATIENCE,
     PORCH,
     Wire,
     announce,
@@ -336,24 +337,52 @@ def test_the_bench_measures_what_was_asked_and_cleans_up(folder: Path) -> None:
     assert agent_names(folder) == ["sam"]
 
 
+def test_a_model_that_is_given_several_times_is_a_chain(folder: Path) -> None:
+    first, second = ("--model", "openai:a"), ("--model", "scripted:demo")
+    made = porch(folder, "new", "duo", *first, *second)
+    try:
+        assert "with openai:a, then scripted:demo." in made.stdout
+        shown = json.loads(porch(folder, "agents", "show", "duo", "--json").stdout)
+        assert shown["definition"]["model"] == ["openai:a", "scripted:demo"]
+        assert "openai:a, then scripted:demo" in porch(folder, "agents", "list").stdout
+        edited = json.loads(porch(folder, "agents", "edit", "duo", *second, *first, "--json").stdout)
+        assert edited["definition"]["model"] == ["scripted:demo", "openai:a"]
+        alone = json.loads(porch(folder, "agents", "edit", "duo", *second, "--json").stdout)
+        assert alone["definition"]["model"] == "scripted:demo"
+    finally:
+        porch(folder, "agents", "delete", "duo", "--yes")
+
+
 def test_the_models_are_listed_with_what_unlocks_more(folder: Path) -> None:
-    found = json.loads(porch(folder, "models", "--json", OPENAI_API_KEY="sk-x").stdout)["items"]
+    # Nobody listens at that proxy, so OpenAI is not asked whether it takes the key.
+    environ = {"OPENAI_API_KEY": "sk-x", "PORCH_EGRESS_PROXY": "http://127.0.0.1:1"}
+    found = json.loads(porch(folder, "models", "--json", **environ).stdout)["items"]
     ready = {item["provider"]: item["ready"] for item in found}
     assert (ready["scripted"], ready["openai"], ready["ollama"]) == (True, True, False)
     assert "sk-x" not in json.dumps(found)
 
 
-def test_a_server_stopped_by_ctrl_c_says_so_and_its_url_was_good() -> None:
-    with data_folder() as place, terminal(place, "up") as person:
+def test_a_server_stopped_by_ctrl_c_says_so_and_its_url_was_good_and_a_silent_provider_delays_it_never() -> (
+    None
+):
+    silent = socket.create_server(("127.0.0.1", 0))
+    there = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+    with silent, data_folder() as place, terminal(place, "up", OPENROUTER_BASE_URL=there) as person:
         text = person.read_until(r"Listening\s+http\S+\s.*Ctrl-C")
         url = re.search(r"Listening\s+(\S+)", text)
         assert url
         with urlopen(url[1] + "/healthz") as response:  # a URL of our own
             assert response.status == 200
         assert str(place) in text
-        person.interrupt()
-        assert person.wait() == 0
+        silent.settimeout(PATIENCE)
+        looked_at, _ = silent.accept()
+        with looked_at:
+            assert looked_at.recv(1000).startswith(b"GET /v1/models ")
+            person.interrupt()
+            assert person.wait() == 0
         assert "Stopped." in person.text
+        assert "Traceback" not in person.text
+        assert "destroyed" not in person.text
         assert wait_until_gone(place) == []
 
 

@@ -118,3 +118,17 @@ def test_people_get_the_same_in_words(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "Python" in text
     assert "Data folder" in text
     assert "\x1b" not in text
+
+
+def test_a_long_name_stands_apart_from_what_was_found_and_one_that_is_not_reached_is_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-some-key-or-other")
+    # Nobody listens there, so nothing beyond this machine is asked.
+    monkeypatch.setenv("PORCH_EGRESS_PROXY", "http://127.0.0.1:1")
+    folder = str(tmp_path / "new")
+    assert run(["doctor", "--data-dir", folder]) == 0
+    assert "OpenAI Responses key found in OPENAI_API_KEY" in capsys.readouterr().out
+    _, found = examine(capsys, "--data-dir", folder)
+    assert found["OpenAI"]["state"] == "warning"
+    assert "cannot be reached just now" in found["OpenAI"]["found"]

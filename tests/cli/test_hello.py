@@ -88,13 +88,18 @@ def test_it_attaches_to_a_server_that_runs_and_leaves_it_running(folder: Path) -
         done = porch(folder, "hello", "--once", "[[say Hi.]]", "--model", "scripted:fast")
         assert done.stdout == "Hi.\n"
         assert f"{url}, which is running already" in done.stderr
+        chain = ("--model", "openai:a", "--model", "scripted:fast")
+        assert porch(folder, "hello", "--once", "[[say Hi.]]", *chain).stdout == "Hi.\n"
         again = porch(folder, "agents", "list", "--json")
         assert [agent["handle"] for agent in json.loads(again.stdout)["items"]] == ["hello"]
 
 
 def test_a_key_that_is_there_is_offered_with_the_exact_command(folder: Path) -> None:
     keys = {"OPENAI_API_KEY": "sk-secret", "PORCH_INVOKED_AS": "./dev"}
-    with terminal(folder, "hello", "--model", "scripted:fast", columns=100, **keys) as person:
+    # A server that never answers: OpenAI itself would refuse this key.
+    silent = socket.create_server(("127.0.0.1", 0))
+    keys["OPENAI_BASE_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+    with silent, terminal(folder, "hello", "--model", "scripted:fast", columns=100, **keys) as person:
         person.read_until(r"\./dev hello.*--model openai:gpt-5-mini")
         person.read_until(r"empty line ends.*› $")
         person.type("\n")

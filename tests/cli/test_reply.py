@@ -13,6 +13,7 @@ from porch.contract.events import (
     RunFinished,
     RunResumed,
     StepDiscarded,
+    StepFinished,
     StepStarted,
     StreamChunk,
     ToolCallFinished,
@@ -82,6 +83,33 @@ def test_a_discarded_step_does_not_count_as_the_answer() -> None:
     assert reply.outcome.text == "Right."
     assert reply.outcome.model == "openai:gpt-5"
     assert "begins it again" in aside
+
+
+def test_a_program_gets_what_stands_alone_and_a_step_at_a_time() -> None:
+    said = io.StringIO()
+    reply = Reply(Prose(said), Prose(io.StringIO()))
+    for item in (STEP, *part("p1", "Let me see."), StepFinished(step="s1", model="scripted:demo")):
+        reply.show(item)
+    assert said.getvalue() == "Let me see."
+    for item in (StepStarted(step="s2", model="scripted:demo"), *part("p2", "Wro", step="s2")[:-1]):
+        reply.show(item)
+    assert said.getvalue() == "Let me see."
+    gone = StepDiscarded(step="s2", reason="fallback")
+    for item in (gone, StepStarted(step="s3", model="openai:gpt-5"), *part("p3", "Right.", step="s3"), END):
+        reply.show(item)
+    assert said.getvalue() == "Let me see.\n\nRight.\n" == reply.outcome.text + "\n"
+
+
+def test_words_of_a_run_that_failed_are_given_when_they_are_kept() -> None:
+    error = ErrorInfo(code="x", category="auth", message="No key.", retryable=False, emitted_any=True)
+    closed = StepFinished(step="s1", model="scripted:demo")
+    assert show(STEP, *part("p1", "Half"), closed, RunFailed(error=error))[1] == "Half\n"
+    assert show(STEP, *part("p1", "Half"))[1] == "", "whether it stands is not known yet"
+
+
+def test_the_model_is_the_one_that_answered_though_another_one_was_asked() -> None:
+    reply = show(STEP, *part("p1", "Hi."), StepFinished(step="s1", model="openai:gpt-5"), END)[0]
+    assert result_of(reply.outcome)["model"] == "openai:gpt-5"
 
 
 def test_a_lost_connection_is_told_once_however_often_it_is_tried() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from porch.cli.attach import Link, reached
+from porch.cli.chain import Chain, model_option, spell_chain
 from porch.cli.chat import split_address
 from porch.cli.given import read_file
 from porch.cli.invocation import as_invoked, common, current, program
@@ -34,7 +35,13 @@ def list_agents() -> None:
         print(json.dumps({"items": found}, ensure_ascii=False))
         return
     rows = [
-        (a["agent"], _models(a), a["latest_version"] or "draft", a["definition"].get("title")) for a in found
+        (
+            a["agent"],
+            spell_chain(a["definition"]["model"]),
+            a["latest_version"] or "draft",
+            a["definition"].get("title"),
+        )
+        for a in found
     ]
     print_table(
         ("agent", "model", "version", "title"),
@@ -70,11 +77,15 @@ def show(agent: str) -> None:
 @click.argument("agent", metavar="AGENT")
 @click.option("--instructions", metavar="TEXT", help="What the agent is told before every conversation.")
 @click.option("--instructions-file", type=Path, metavar="FILE", help="The same from a file; - is stdin.")
-@click.option("--model", metavar="PROVIDER:MODEL", help="Who answers; porch models lists what there is.")
+@model_option()
 @click.option("--title", metavar="TEXT", help="The name that people read.")
 @common(json=True)
 def edit(
-    agent: str, instructions: str | None, instructions_file: Path | None, model: str | None, title: str | None
+    agent: str,
+    instructions: str | None,
+    instructions_file: Path | None,
+    model: Chain | None,
+    title: str | None,
 ) -> None:
     """Change an agent's draft: by options, or without any in your editor, as JSON."""
     invocation = current()
@@ -168,8 +179,3 @@ def _decode(text: str) -> dict[str, Any]:
 
 async def _collect(link: Link) -> list[dict[str, Any]]:
     return [agent async for agent in link.client.agents.list(link.server.workspace)]
-
-
-def _models(agent: dict[str, Any]) -> str:
-    model: str | list[str] = agent["definition"]["model"]
-    return model if isinstance(model, str) else ", ".join(model)

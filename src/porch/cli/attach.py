@@ -286,7 +286,7 @@ async def _join(data_dir: Path, say: Callable[[str], None], *, raced: bool) -> s
     while holder := DataDir(data_dir).read_holder():
         raced = raced or holder.url is None
         late = time.monotonic() > deadline - LAST_SECONDS
-        if holder.url and (holder.lasting or not raced or late) and await _answers(holder.url):
+        if holder.url and (holder.lasting or not raced or late) and await answers(holder.url):
             return holder.url
         if time.monotonic() > deadline:
             raise SetupError(
@@ -298,7 +298,8 @@ async def _join(data_dir: Path, say: Callable[[str], None], *, raced: bool) -> s
     return None
 
 
-async def _answers(url: str) -> bool:
+async def answers(url: str) -> bool:
+    """Whether something takes connections at a server's URL; one that stops does not any more."""
     host, _, port = url.rpartition("//")[2].rpartition(":")
     try:
         async with asyncio.timeout(2):

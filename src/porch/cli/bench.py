@@ -90,7 +90,7 @@ async def _measure(link: Link, model: str, rounds: int) -> list[Round]:
 
 async def _ask(client: AsyncPorch, workspace: str, agent: str, model: str) -> Round:
     conversation = await client.conversations.create(workspace, agent)
-    stream = client.run(conversation["id"], QUESTIONS.get(model, QUESTION))
+    stream = client.stream(conversation["id"], QUESTIONS.get(model, QUESTION))
     tokens = 0
     async for item in stream:
         if isinstance(item, RunFailed):
@@ -101,7 +101,7 @@ async def _ask(client: AsyncPorch, workspace: str, agent: str, model: str) -> Ro
     first, whole = timings.to_first_text, timings.end_to_end
     if first is None or whole is None:
         raise Unavailable(f"{model} gave no answer to measure.")
-    return Round(first, whole, tokens, timings.tokens_per_second(tokens))
+    return Round(first, whole, tokens, timings.tokens_per_second)
 
 
 def _row(model: str, rounds: list[Round]) -> tuple[object, ...]:

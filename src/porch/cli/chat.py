@@ -121,7 +121,7 @@ async def answer(
     from porch.cli.reply import Reply
 
     reply = Reply(prose, aside, quiet=quiet)
-    return await _follow(client, client.run(conversation, message), reply, aside or prose)
+    return await _follow(client, client.stream(conversation, message), reply, aside or prose)
 
 
 def _speak(link: Link, conversation: str, message: str, prose: Prose) -> None:
@@ -239,7 +239,7 @@ async def _catch_up(client: "AsyncPorch", conversation: str, prose: Prose) -> No
         state = await client.get_run(run)
         if state["status"] in ("running", "paused"):
             prose.line()
-            await _follow(client, client.stream(run), Reply(prose), prose)
+            await _follow(client, client.resume(run), Reply(prose), prose)
 
 
 def _mark(prose: Prose) -> str:

@@ -203,6 +203,7 @@ def _check_embedded(settings: Settings, *, running: bool) -> Check:
 async def check_models(settings: Settings) -> AsyncIterator[Check]:
     """The bundled model and every provider that has a key or an address."""
     from porch.cli.models import look_around
+    from porch.egress import EgressSettings
     from porch.models.local import weights
 
     if not settings.local_model:
@@ -218,13 +219,14 @@ async def check_models(settings: Settings) -> AsyncIterator[Check]:
         except SetupError as error:
             yield Check("Demo model", "warning", error.message, f"{program()} model install")
     ready: list[str] = []
-    for item in await look_around(data_dir=settings.data_dir):
+    bounds = EgressSettings.read(settings)
+    for item in await look_around(data_dir=settings.data_dir, bounds=bounds):
         if item.provider in ("local", "scripted"):
             continue
         if item.ready:
             ready.append(item.label)
-            yield Check(item.label, "ok", item.note)
-        elif item.key:
+            yield Check(item.label, "warning" if item.unreached else "ok", item.note)
+        elif item.key or item.refused or item.unreached:
             yield Check(item.label, "warning", item.note, f"{program()} models")
     if not ready:
         found = "no key and no Ollama: only the demo model can answer"

@@ -52,16 +52,17 @@ def _tell(checks: list[Check], *, well: bool) -> None:
     prose = Prose(sys.stdout)
     wide = not prose.terminal or shutil.get_terminal_size().columns >= WIDE
     prose.line()
+    width = max(LABEL_WIDTH, *(len(check.name) + 1 for check in checks))
     for check in checks:
         sign, colour = SIGNS[check.state]
         mark = paint(plain(sign, prose.file), colour, prose.file)
         if wide:
-            prose.hanging(f"{mark} {check.name:<{LABEL_WIDTH}}", LABEL_WIDTH + 2, check.found)
+            prose.hanging(f"{mark} {check.name:<{width}}", width + 2, check.found)
         else:
             prose.raw(f"{mark} {check.name}")
             prose.hanging("  ", 2, check.found, "dim")
         if check.mend:
-            indent = LABEL_WIDTH + 2 if wide else 2
+            indent = width + 2 if wide else 2
             prose.hanging(" " * indent, indent, f"→ {check.mend}", "cyan")
     prose.line()
     warned = any(check.state == "warning" for check in checks)

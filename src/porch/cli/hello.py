@@ -5,6 +5,7 @@ import sys
 import click
 
 from porch.cli.attach import reached
+from porch.cli.chain import Chain, model_option
 from porch.cli.invocation import INTERRUPTED, common, current
 from porch.cli.prose import Prose
 from porch.cli.start import Start
@@ -15,9 +16,9 @@ QUESTION = "Why do people like to sit on a porch?"
 
 @click.command(epilog='Example: porch hello --once "What is a porch?"')
 @click.option("--once", metavar="QUESTION", help="Print the answer alone to stdout, and leave.")
-@click.option("--model", metavar="PROVIDER:MODEL", help="Who answers, such as openai:gpt-5-mini.")
+@model_option("Who answers, such as openai:gpt-6-luna; given again: who is asked next.")
 @common(json=True)
-def hello(once: str | None, model: str | None) -> None:
+def hello(once: str | None, model: Chain | None) -> None:
     """Start everything, ask a question, and watch the answer come.
 
     Needs no key and no account: a small model is bundled. What was started is stopped at the end.

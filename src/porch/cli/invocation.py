@@ -14,8 +14,8 @@ INTERRUPTED = 130
 F = TypeVar("F", bound=Callable[..., Any])
 # Command lines in texts of rooms that do not know how Porch was called.
 _COMMAND_LINE = re.compile(
-    r"(?<![\w./@:-])(?<!uv run )porch(?= (?:hello|up|sign-in|chat|new|agents|models?|tokens|doctor|bench|backup|restore"
-    r"|upgrade-data|version)\b)"
+    r"(?<![\w./@:-])(?<!uv run )porch(?= (?:hello|up|sign-in|chat|new|agents|models?|providers|tokens|doctor|bench"
+    r"|backup|restore|upgrade-data|version)\b)"
 )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from porch.agents.templates import DEFAULT, find_template, templates
 from porch.cli.agents import tell_warnings
 from porch.cli.attach import reached
+from porch.cli.chain import Chain, model_option, spell_chain
 from porch.cli.invocation import common, current, program
 from porch.cli.prose import Prose
 from porch.cli.start import QuietStart
@@ -18,10 +19,10 @@ from porch.contract.errors import Conflict
 @click.command(epilog="Example: porch new helper --template assistant --model openai:gpt-5-mini")
 @click.argument("name")
 @click.option("--template", type=click.Choice(list(templates())), default=DEFAULT, show_default=True)
-@click.option("--model", metavar="PROVIDER:MODEL", help="Who answers; porch models lists what there is.")
+@model_option()
 @click.option("--instructions", metavar="TEXT", help="What it is told before every conversation.")
 @common(json=True)
-def new(name: str, template: str, model: str | None, instructions: str | None) -> None:
+def new(name: str, template: str, model: Chain | None, instructions: str | None) -> None:
     """Make an agent in your workspace: a draft, which you can talk to at once."""
     invocation = current()
     resolved = invocation.resolve()
@@ -46,7 +47,7 @@ def new(name: str, template: str, model: str | None, instructions: str | None) -
         print(json.dumps(made, ensure_ascii=False))
         return
     prose = Prose(sys.stdout)
-    prose.line(f"{made['agent']} is made, with {definition.model}.")
+    prose.line(f"{made['agent']} is made, with {spell_chain(definition.model)}.")
     tell_warnings(made, prose)
     from porch.cli.commands import tell_commands
 

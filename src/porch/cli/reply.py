@@ -7,7 +7,8 @@ from typing import Any, Literal
 from msgspec import UNSET, to_builtins
 
 from porch.cli.prose import Prose
-from porch.client.stream import Reconnecting, Resync, RunStream, StreamItem, Timings
+from porch.client.items import Reconnecting, Resync, StreamItem, Timings
+from porch.client.stream import RunStream
 from porch.contract.events import (
     ApprovalRequested,
     ErrorInfo,
@@ -22,6 +23,7 @@ from porch.contract.events import (
     RunPaused,
     SourceCited,
     StepDiscarded,
+    StepFinished,
     StepStarted,
     StreamChunk,
     ToolCallFinished,
@@ -58,10 +60,16 @@ class Reply:
     """Shows one run."""
 
     def __init__(self, prose: Prose, aside: Prose | None = None, *, quiet: bool = False) -> None:
-        """`aside` takes everything but the answer; without it that stands among it. `quiet` shows no answer."""
+        """`aside` takes everything but the answer; without it that stands among it. `quiet` shows no answer.
+
+        An answer alone that goes to no terminal is read by a program, which cannot take words back: it gets a
+        step's words when the step has ended.
+        """
         self._prose = prose
-        self._quiet = quiet
         self._aside = aside or prose
+        self._held = not (quiet or prose.terminal or self._aside is prose)
+        self._streams = not (quiet or self._held)
+        self._given = 0
         self._kinds: dict[str, str] = {}
         self._steps: dict[str, int] = {}
         self._calls: dict[str, str] = {}
@@ -71,6 +79,7 @@ class Reply:
     async def follow(self, stream: RunStream, waiting: str = "…") -> Outcome:
         """Show the stream to its end. Raises what iterating raises."""
         self._aside.wait(waiting)
+        stream.on_lost = self.show
         try:
             async for item in stream:
                 self.show(item)
@@ -89,7 +98,8 @@ class Reply:
             case StreamChunk():
                 self._speak(item)
             case PartFinished():
-                self._prose.end()
+                if self._streams:
+                    self._prose.end()
             case ToolCallFinished():
                 self._calls[item.call] = item.name
                 given = item.arguments if item.error is None else item.raw_arguments
@@ -98,6 +108,9 @@ class Reply:
                 self._tell_result(item)
             case StepStarted():
                 self.outcome.model = item.model
+            case StepFinished():
+                self.outcome.model = item.model
+                self._give()
             case StepDiscarded():
                 self._discard(item)
             case Notice():
@@ -128,7 +141,7 @@ class Reply:
             self._steps.setdefault(item.step, len(self.outcome.text))
         if item.kind != "reasoning" and self.outcome.text:
             self.outcome.text += "\n\n"
-            if not self._quiet and not self._told:
+            if self._streams and not self._told:
                 self._prose.line()
 
     def _speak(self, item: StreamChunk) -> None:
@@ -139,8 +152,14 @@ class Reply:
         self._part_from_asides()
         delta = item.delta if self.outcome.text else item.delta.lstrip("\n ")
         self.outcome.text += delta
-        if not self._quiet:
+        if self._streams:
             self._prose.text(delta)
+
+    def _give(self) -> None:
+        """What stands now, to a reader who takes nothing back."""
+        if self._held:
+            self._prose.text(self.outcome.text[self._given :])
+            self._given = len(self.outcome.text)
 
     def _part_from_asides(self) -> None:
         """What was thought and done stands apart from what is said."""
@@ -171,6 +190,8 @@ class Reply:
 
     def _close(self, item: RunFinished | RunFailed | RunCancelled | RunPaused) -> None:
         outcome = self.outcome
+        self._give()
+        self._prose.end()
         match item:
             case RunFinished():
                 outcome.status, outcome.usage, outcome.reason = "finished", item.usage, item.reason
@@ -199,7 +220,7 @@ def result_of(outcome: Outcome) -> dict[str, Any]:
         "error": to_builtins(outcome.error),
         "figures": {
             "first_token_seconds": timings.to_first_text,
-            "tokens_per_second": timings.tokens_per_second(usage.output_tokens) if usage else None,
+            "tokens_per_second": timings.tokens_per_second,
             "end_to_end_seconds": timings.end_to_end,
             "input_tokens": usage.input_tokens if usage else None,
             "output_tokens": usage.output_tokens if usage else None,
@@ -216,8 +237,7 @@ def _short(value: Any) -> str:
 def _figures(outcome: Outcome) -> list[str]:
     timings = outcome.timings
     first, whole = timings.to_first_text, timings.end_to_end
-    tokens = outcome.usage.output_tokens if outcome.usage else 0
-    pace = timings.tokens_per_second(tokens)
+    pace = timings.tokens_per_second
     return [
         f"first token {first:.2f} s" if first is not None else "",
         f"{pace:.0f} tokens/s" if pace is not None else "",

@@ -24,6 +24,7 @@ COMMANDS = {
     "new": ("new", "Make an agent."),
     "agents": ("agents", "List, show, edit, publish and delete agents."),
     "models": ("models", "The models that can be used, and what unlocks more."),
+    "providers": ("providers", "Ask each provider of models for a word, with times and cost."),
     "tokens": ("tokens", "List, make and revoke tokens for programs."),
     "doctor": ("doctor", "What is wrong here, and the command that mends it."),
     "bench": ("bench", "Measure this installation: first token, tokens/s, end to end."),

@@ -10,6 +10,7 @@ import msgspec
 
 from porch.agents.templates import BUNDLED, find_template
 from porch.cli.attach import Link
+from porch.cli.chain import Chain
 from porch.cli.chat import answer, converse
 from porch.cli.commands import tell_commands
 from porch.cli.invocation import Invocation, program
@@ -35,7 +36,7 @@ class Story:
         self._conversation = ""
         self._model = ""
 
-    def prepare(self, model: str | None, default: str | None) -> None:
+    def prepare(self, model: Chain | None, default: str | None) -> None:
         """Tell that the server is there; have the agent, a conversation, and the model if it is the bundled one."""
         server = self._link.server
         if server.started:
@@ -106,7 +107,7 @@ class Story:
         except ApiError:
             return None  # a server from before there were pages
 
-    async def _prepare(self, model: str | None, default: str | None) -> None:
+    async def _prepare(self, model: Chain | None, default: str | None) -> None:
         client, workspace = self._link.client, self._link.server.workspace
         agent = await self._agent(model, default)
         wanted: str | list[str] = agent["definition"]["model"]
@@ -117,7 +118,7 @@ class Story:
         conversation = await client.conversations.create(workspace, AGENT)
         self._conversation = conversation["id"]
 
-    async def _agent(self, model: str | None, default: str | None) -> dict[str, Any]:
+    async def _agent(self, model: Chain | None, default: str | None) -> dict[str, Any]:
         agents, workspace = self._link.client.agents, self._link.server.workspace
         try:
             agent = await agents.get(workspace, AGENT)
@@ -146,14 +147,17 @@ class Story:
 async def better_models(data_dir: Path) -> list[tuple[str, str]]:
     """Models that stand ready beside the bundled one, each with why it is offered."""
     from porch.cli.models import look_around
+    from porch.models.places import try_first
 
     offers: list[tuple[str, str]] = []
     for found in await look_around(data_dir=data_dir):
         if found.provider == "openai" and found.ready:
-            name = found.models[0] if found.models else "openai:gpt-5-mini"
+            name = found.models[0] if found.models and found.elsewhere else "openai:gpt-5-mini"
             offers.append(
                 (name, "with OpenAI: a key is set" if found.key else "with your OpenAI-compatible server")
             )
         elif found.provider == "ollama" and found.ready:
             offers.append((found.models[0], "with Ollama, which runs here"))
+        elif found.key and found.ready and found.usual and not found.elsewhere:
+            offers.append((try_first(found.provider), f"with {found.label}: a key is set"))
     return offers

@@ -1,17 +1,19 @@
 """`porch up`: the server in the foreground, until it is told to stop."""
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from porch.cli.attach import answers
 from porch.cli.child import run_server
 from porch.cli.invocation import common, current, program
 from porch.cli.prose import Prose
 from porch.cli.start import Start
 from porch.cli.terminal import paint, speak_safely
-from porch.storage.datadir import find_home
+from porch.storage.datadir import DataDir, find_home
 
 if TYPE_CHECKING:
     from porch.settings import Settings
@@ -30,8 +32,20 @@ def up(host: str | None, port: int | None, database_url: str | None, migration_u
     settings = current().settings(
         host=host, port=port, database_url=database_url, migration_url=migration_url
     )
+    _check_unheld(settings.data_dir)
     run_server(_serve(settings))
     Prose(sys.stdout).line("Stopped.", "dim")
+
+
+def _check_unheld(data_dir: Path) -> None:
+    """Raise SetupError at once when a server runs there, before seconds go into loading another one.
+
+    One that does not answer may be about to stop: whether the folder is free then shows when it is taken.
+    """
+    folder = DataDir(data_dir)
+    holder = folder.read_holder()
+    if holder and holder.lasting and holder.url and asyncio.run(answers(holder.url)):
+        raise folder.held_by(holder)
 
 
 async def _serve(settings: "Settings") -> None:
