@@ -1,5 +1,6 @@
 """Fixtures for every room's tests: a real PostgreSQL, and databases cloned from a migrated template."""
 
+import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from porch.storage.database import Database
 from porch.storage.embedded import PostgresUrls
@@ -26,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
+    # No test is about the speed of the machine, and a busy one takes seconds for what is done in microseconds.
+    settings.register_profile("patient", settings(), deadline=None)
+    settings.load_profile("patient")
     # A shell lets what it starts in its background ignore Ctrl-C, children included, at which tests press it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -43,6 +48,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes | None
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank(item.nodeid))
+
+
+def pytest_collection_finish() -> None:
+    # What was collected stays to the end: no later collection of garbage needs to walk through it.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lanes import BROWSER, FIRST, lane, rank, workers
+from tests.lanes import BROWSER, FIRST, TOGETHER, lane, rank, workers
 
 ROOT = Path(__file__).parents[1]
 IGNORES = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
@@ -17,8 +17,12 @@ def test_what_begins_first_is_there(name: str) -> None:
     assert (ROOT / name).is_dir() if name.endswith("/") else (ROOT / name).is_file()
 
 
-def test_the_files_of_the_browser_are_one_workers_and_every_other_file_stands_for_itself() -> None:
-    assert {lane(f"{BROWSER}test_{name}.py::test_it[1::2]") for name in "ab"} == {BROWSER}
+@pytest.mark.parametrize("folder", TOGETHER)
+def test_the_files_of_some_folders_are_one_workers(folder: str) -> None:
+    assert {lane(f"{folder}test_{name}.py::test_it[1::2]") for name in "ab"} == {folder}
+
+
+def test_every_other_file_stands_for_itself() -> None:
     assert lane("tests/cli/test_root.py::test_it[1::2]") == "tests/cli/test_root.py"
 
 

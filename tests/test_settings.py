@@ -190,3 +190,21 @@ def test_the_documented_table_is_the_code() -> None:
     found = re.search(r"<!-- settings:.*?-->\n\n(.*?)\n?\n<!-- end -->", text, re.S)
     assert found
     assert found[1] == table()
+
+
+def test_places_that_everyone_may_reach_are_host_and_port(tmp_path: Path) -> None:
+    settings = load(tmp_path, PORCH_EGRESS_ALLOW="gpu.lan:8000, [::1]:11434")
+    assert settings.egress_allow == ("gpu.lan:8000", "[::1]:11434")
+    for wrong in ("gpu.lan", "http://gpu.lan:80", "gpu.lan:0", "gpu.lan:99999", "*:80", "::1:80"):
+        with pytest.raises(SetupError, match=r"PORCH_EGRESS_ALLOW.*gpu\.example\.lan:8000"):
+            load(tmp_path, PORCH_EGRESS_ALLOW=wrong)
+
+
+def test_a_proxy_is_a_url_whose_password_stays_hidden(tmp_path: Path) -> None:
+    settings = load(tmp_path, PORCH_EGRESS_PROXY="http://me:hidden@proxy.lan:3128")
+    assert settings.egress_proxy == "http://me:hidden@proxy.lan:3128"
+    assert "hidden" not in repr(settings)
+    for wrong in ("proxy.lan:3128", "socks5://hidden@proxy.lan", "http://"):
+        with pytest.raises(SetupError, match=r"write http://proxy\.example:3128") as caught:
+            load(tmp_path, PORCH_EGRESS_PROXY=wrong)
+        assert "hidden" not in caught.value.message

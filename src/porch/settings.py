@@ -27,6 +27,8 @@ OTHERS = frozenset(
         "PORCH_POSTGRES_BIN",
         "PORCH_POSTGRES_USER",
         "PORCH_RECORDINGS",
+        "PORCH_TOKEN",
+        "PORCH_URL",
     }
 )
 TESTS = "PORCH_TEST_"
@@ -71,7 +73,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(ge=1, le=600, description="How long a dead server's runs wait until another takes them over."),
     ] = 4.0
     max_body_bytes: Annotated[
-        int, Meta(ge=1024, le=1 << 30, description="The largest request that is taken, in bytes.")
+        int,
+        Meta(
+            ge=1024,
+            le=1 << 30,
+            description="The largest request that is taken, in bytes; messages with files may have 30 MiB.",
+        ),
     ] = 1 << 20
     provider_connect_timeout: Annotated[
         float,
@@ -83,6 +90,19 @@ class Settings(Struct, frozen=True, kw_only=True):
     provider_idle_timeout: Annotated[
         float, Meta(gt=0, le=3600, description="Seconds for which it may fall silent while it answers.")
     ] = 60.0
+    provider_event_timeout: Annotated[
+        float,
+        Meta(
+            gt=0, le=3600, description="Seconds for which it may send keep-alives and nothing of an answer."
+        ),
+    ] = 300.0
+    egress_allow: Annotated[
+        tuple[str, ...],
+        Meta(description="Places in your own network, host:port, that every workspace may reach."),
+    ] = ()
+    egress_proxy: Annotated[
+        str | None, Meta(description="The HTTP proxy by which everything beyond this machine is asked.")
+    ] = None
 
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """The fields with no secret in them."""
@@ -94,7 +114,9 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
-SECRET = frozenset({"database_url", "migration_url"})
+DATABASES = frozenset({"database_url", "migration_url"})
+SECRET = DATABASES | {"egress_proxy"}
+PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]?#*,]+):([0-9]{1,5})")
 NAMES = Settings.__struct_fields__
 
 
@@ -152,7 +174,7 @@ def resolve_settings(
 
 
 def redact_url(url: str) -> str:
-    """A database's URL with its password as ***."""
+    """A URL with its password as ***."""
     url = re.sub(r"^([^:/@]+://[^:/@]*):.*@", r"\1:***@", url)
     return re.sub(r"(?i)((?:^|[?&])(?:ssl)?password=)[^&]*", r"\1***", url)
 
@@ -238,17 +260,30 @@ def _convert(name: str, value: Any, origin: str) -> Any:
     except msgspec.ValidationError:
         shown = "" if name in SECRET else f" ({value!r})"
         raise SetupError(f"{origin}{shown} cannot be used: write {_describe(name)}.") from None
-    if name in SECRET and value is not None and not re.match(r"postgres(ql)?://", value):
+    if name in DATABASES and value is not None and not re.match(r"postgres(ql)?://", value):
         raise SetupError(f"{origin} cannot be used: write postgresql://user:password@host:5432/database.")
     if name == "public_url" and value is not None and not PUBLIC_URL.fullmatch(cast("str", value)):
         raise SetupError(
             f"{origin} ({value!r}) cannot be used: write https://porch.example, with no path behind the host."
         )
+    if name == "egress_proxy" and value is not None and not re.match(r"https?://[^/\s]", cast("str", value)):
+        raise SetupError(f"{origin} cannot be used: write http://proxy.example:3128.")
+    if name == "egress_allow":
+        _check_places(cast("tuple[str, ...]", value), origin)
     if name == "host" and not re.fullmatch(r"[A-Za-z0-9.:_-]+", cast("str", value)):
         raise SetupError(
             f"{origin} ({value!r}) is no host: write localhost, 0.0.0.0, :: or an address of yours."
         )
     return value
+
+
+def _check_places(places: tuple[str, ...], origin: str) -> None:
+    for place in places:
+        match = PLACE.fullmatch(place)
+        if match is None or not 0 < int(match[2]) < 65536:
+            raise SetupError(
+                f"{origin} ({place!r}) cannot be used: write a host and its port, gpu.example.lan:8000."
+            )
 
 
 def _describe(name: str) -> str:

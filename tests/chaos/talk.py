@@ -9,7 +9,7 @@ from itertools import cycle
 from uuid import uuid4
 
 from porch.client import AsyncPorch
-from porch.client.stream import Reconnecting, Resync
+from porch.client.items import Resync
 from porch.contract.events import AnyEvent
 from tests.chaos.wire import LOST, Answer, Story, Wire, check_problem
 
@@ -118,14 +118,14 @@ class Talk:
         """Send and read through the client library, which comes back by itself."""
         tale: list[AnyEvent] = []
         sent.tales.append(tale)
-        stream = self._porch.run(sent.conversation, sent.text)
+        stream = self._porch.stream(sent.conversation, sent.text)
         story = Story()
         reading: asyncio.Task[None] | None = None
         async with stream:
             async for item in stream:
                 if isinstance(item, Resync):
                     tale[:] = [event for event in tale if event.seq <= item.keep_through]
-                elif not isinstance(item, Reconnecting):
+                else:
                     tale.append(item)
                     if reading is None:
                         sent.run = story.run = item.run
