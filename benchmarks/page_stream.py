@@ -221,7 +221,7 @@ async def run(shapes: list[str], runs: int, kilobytes: int, pace: float) -> None
 
     program = chromium()
     if program is None:
-        raise SystemExit("There is no Chromium here: apt install chromium.")
+        raise SystemExit("There is no Chromium here: apt install chromium-headless-shell.")
     async with (
         installed(host="localhost") as server,
         ClientSession() as http,

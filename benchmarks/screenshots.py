@@ -49,7 +49,7 @@ async def run(folder: Path, only: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     program = chromium()
     if program is None:
-        raise SystemExit("There is no Chromium here: apt install chromium.")
+        raise SystemExit("There is no Chromium here: apt install chromium-headless-shell.")
     for name in [name for name in os.environ if name.startswith(PROVIDERS)]:
         del os.environ[name]  # no picture shows what a developer's shell holds
     async with (

@@ -23,7 +23,7 @@ async def site(**settings: object) -> AsyncGenerator[tuple[House, "Browser"]]:
 
     program = chromium()
     if program is None:
-        raise SystemExit("There is no Chromium here: apt install chromium.")
+        raise SystemExit("There is no Chromium here: apt install chromium-headless-shell.")
     async with (
         installed(host="localhost", **settings) as server,
         ClientSession() as http,

@@ -1,214 +1,147 @@
-"""What Porch adds to a token and to a run: `uv run python -m benchmarks.stream [--rounds N] [--streams N]`.
+"""What Porch adds to a token and to a run: `uv run python -m benchmarks.stream [--rounds N] [--kit FOLDER]`.
 
-A mock provider, a baseline without a platform in it, and a whole Porch server (authentication, row-level security,
+A mock provider, a baseline without a platform in it, and whole Porch servers (authentication, row-level security,
 committed messages, journal) run side by side and are asked in turn; figures are ratios within one run. The server
 under test has a core of its own where there are two; PostgreSQL, provider and readers have the other. CPU time is
-the server process' own, from /proc (Linux).
+the server process' own, from /proc (Linux). `--shapes` runs some of it, `--json` keeps the figures.
 """
 
 import argparse
 import asyncio
-import contextlib
 import os
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import NamedTuple
 
-import aiohttp
 import msgspec
 
-from porch.storage.datadir import DataDir
-from porch.storage.embedded import EmbeddedPostgres
-from porch.storage.migrate import migrate
-from porch.web.sockets import open_sockets
+from benchmarks.losses import seconds_to_replay, seconds_to_take_over
+from benchmarks.servers import Servers, running
+from benchmarks.shapes import SHAPES, Shape, measure
 
-TESTS = {
-    # name: pace, requests, at once, ramp in seconds
-    "single": ("mock-ttft20-tok50-itl5", 30, 1, 0.0),
-    "request": ("mock-tok1", 400, 4, 0.0),
-    "slow": ("mock-ttft100-tok100-itl50", 500, 500, 2.0),
-}
+Results = dict[str, list[dict[str, float]]]
+FEW, MANY = (Shape("mock-ttft100-tok24-itl500", count, count, 4.0) for count in (100, 600))
+EXTRAS = ("memory", "two", "replay", "takeover")
+REPLAYED = 10_000
 
 
-class Process:
-    """A server under test, pinned to a core."""
+class Row(NamedTuple):
+    """A line of the table: a figure of Porch's, by itself or as a ratio to the baseline's, and its goal."""
 
-    def __init__(self, name: str, port: int, process: subprocess.Popen[bytes]) -> None:
-        self.name, self.port, self.process = name, port, process
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def spawn(core: int, *words: str, env: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
-    """A Python module as a process on one core."""
-    process = subprocess.Popen([sys.executable, "-m", *words], env={**os.environ, **(env or {})})
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(process.pid, {core % (os.cpu_count() or 1)})
-    return process
+    text: str
+    shape: str
+    figure: str
+    goal: float
+    at_most: bool = True
+    ratio: bool = False
 
 
-def free_port() -> int:
-    sockets = open_sockets("127.0.0.1", 0)
-    port = sockets[0].getsockname()[1]
-    for sock in sockets:
-        sock.close()
-    return port
+ROWS = (
+    Row("slow: streams that came to an end", "slow", "complete", 500, at_most=False),
+    Row("slow: lag p99 (ms)", "slow", "lag_p99_ms", 10),
+    Row("slow: server CPU per token (us)", "slow", "cpu_us_per_token", 2.5, ratio=True),
+    Row("slow: time to first token p99 (ms)", "slow", "first_p99_ms", 0),
+    Row("wide: streams that came to an end", "wide", "complete", 1000, at_most=False),
+    Row("wide: lag p99 (ms)", "wide", "lag_p99_ms", 30),
+    Row("flood: tokens per second", "flood", "tokens_per_second", 0.5, at_most=False, ratio=True),
+    Row("flood: server CPU per token (us)", "flood", "cpu_us_per_token", 0, ratio=True),
+    Row("request: runs per second", "request", "runs_per_second", 0.08, at_most=False, ratio=True),
+    Row("request: server CPU per run (us)", "request", "cpu_us_per_run", 0, ratio=True),
+    Row("first: time to first token added, p50 (ms)", "first", "added_ms", 2.5),
+    Row("memory: KiB for each open stream", "memory", "kib", 40),
+    Row("two: load that two processes carry, to one's", "two", "carried", 1.8, at_most=False),
+    Row("replay: of 10,000 events (ms)", "replay", "ms", 50),
+    Row("takeover: of a killed server's stream (s)", "takeover", "seconds", 5),
+)
 
 
-async def listening(port: int) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.05)
-
-
-@contextlib.asynccontextmanager
-async def servers(folder: Path) -> AsyncGenerator[tuple[Process, Process, dict[str, str]]]:
-    """The baseline, Porch, and the headers that Porch wants."""
-    upstream, baseline, port = free_port(), free_port(), free_port()
-    os.sched_setaffinity(0, {1 % (os.cpu_count() or 1)})
-    postgres = EmbeddedPostgres(DataDir(folder / "postgres"))
-    urls = await postgres.start()
-    await migrate(urls.owner)
-    env = {
-        "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1",
-        "PORCH_DATABASE_URL": urls.app,
-        "PORCH_MIGRATION_URL": urls.owner,
-        "PORCH_LOCAL_MODEL": "false",
-        "PORCH_LOG_LEVEL": "warning",
-    }
-    up = ["porch.cli.main", "up", "--data-dir", str(folder / "porch"), "--port", str(port)]
-    started = [
-        spawn(1, "benchmarks.upstream", str(upstream)),
-        spawn(0, "benchmarks.baseline", str(baseline), str(upstream)),
-        spawn(0, *up, env=env),
-    ]
-    try:
-        for each in (upstream, baseline, port):
-            await listening(each)
-        # The port is open before the server is ready; its answer is not.
-        async with (
-            aiohttp.ClientSession() as session,
-            session.get(f"http://localhost:{port}/readyz") as answer,
-        ):
-            answer.raise_for_status()
-        credentials = msgspec.json.decode((folder / "porch" / "credentials.json").read_bytes())
-        headers = {"Authorization": f"Bearer {credentials['token']}"}
-        yield Process("baseline", baseline, started[1]), Process("porch", port, started[2]), headers
-    finally:
-        for process in started:
-            process.terminate()
-            process.wait()
-        await postgres.stop()
-
-
-def raw(path: str, headers: dict[str, str], body: Any) -> str:
-    data = msgspec.json.encode(body).decode()
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-    return f"{head}content-length: {len(data)}\r\n{lines}\r\n{data}"
-
-
-async def requests_for(target: Process, headers: dict[str, str], pace: str, count: int) -> list[str]:
-    """Raw requests; Porch's conversations are made beforehand and not timed."""
-    if target.name == "baseline":
-        body = {"model": pace, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
-        return [raw("/v1/chat/completions", {}, body)] * count
-    base = f"http://localhost:{target.port}/api/v1"
-    async with aiohttp.ClientSession(headers=headers) as session:
-        async with session.get(f"{base}/me") as answer:
-            workspace = (await answer.json())["workspaces"][0]["handle"]
-        agents = f"{base}/workspaces/{workspace}/agents"
-        await session.post(agents, json={"name": "bench", "instructions": "", "model": "openai:mock"})
-        made: list[str] = []
-        for _ in range(count):
-            async with session.post(f"{agents}/bench/conversations", json={}) as answer:
-                made.append((await answer.json())["id"])
-    wanted = {**headers, "Accept": "text/event-stream"}
-    body = {"input": f"Hello [[{pace}]]"}
-    return [raw(f"/api/v1/conversations/{name}/runs", wanted, body) for name in made]
-
-
-async def measure(target: Process, headers: dict[str, str], test: str, streams: int) -> dict[str, float]:
-    pace, count, at_once, ramp = TESTS[test]
-    if test == "slow":
-        count = at_once = streams
-    plan = {
-        "port": target.port,
-        "requests": await requests_for(target, headers, pace, count),
-        "at_once": at_once,
-        "ramp": ramp,
-        "mark": '"type":"stream.chunk"',
-    }
-    before = target.cpu_seconds()
-    load = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "benchmarks.load", stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    out, _ = await load.communicate(msgspec.json.encode(plan))
-    found: dict[str, float] = msgspec.json.decode(out)
-    spent = target.cpu_seconds() - before
-    if found["complete"] != count:
-        raise SystemExit(
-            f"{target.name}, {test}: only {found['complete']} of {count} streams came to their end."
-        )
-    return {**found, "cpu_us_per_token": spent * 1e6 / found["tokens"], "cpu_us_per_run": spent * 1e6 / count}
-
-
-async def run(rounds: int, streams: int) -> None:
-    results: dict[tuple[str, str], list[dict[str, float]]] = {}
+async def run(rounds: int, shapes: list[str], kit: Path | None) -> tuple[Results, Results]:
+    """The rounds' figures by shape: the baseline's, and Porch's."""
+    base: Results = {}
+    ours: Results = {}
     with tempfile.TemporaryDirectory(prefix="porch-bench-") as folder:
         Path(folder).chmod(0o755)
-        async with servers(Path(folder)) as (baseline, porch, headers):
-            for number in range(rounds + 1):  # the first warms both up
-                for test in TESTS:
-                    for target in (baseline, porch):
-                        found = await measure(target, headers, test, streams if number else 20)
-                        if number:
-                            results.setdefault((target.name, test), []).append(found)
-                        print(f"round {number} {test:8} {target.name}", file=sys.stderr, flush=True)
-    report(results, rounds)
+        async with running(Path(folder), kit) as servers:
+            for server in (servers.baseline, servers.porch, servers.second):
+                await measure([server], Shape("mock-tok50-itl10", 40, 20), kit)
+            if "memory" in shapes:
+                ours["memory"] = [{"kib": await _memory(servers)}]
+            for number in range(1, rounds + 1):
+                for name in (name for name in SHAPES if name in shapes):
+                    tell(f"round {number} {name}")
+                    base.setdefault(name, []).append(await measure([servers.baseline], SHAPES[name], kit))
+                    ours.setdefault(name, []).append(await measure([servers.porch], SHAPES[name], kit))
+                if "two" in shapes:
+                    tell(f"round {number} two")
+                    ours.setdefault("two", []).append({"carried": await _two(servers)})
+            if "replay" in shapes:
+                tell("replay")
+                ours["replay"] = [{"ms": await seconds_to_replay(servers.porch, REPLAYED) * 1000}]
+            if "takeover" in shapes:
+                tell("takeover")
+                ours["takeover"] = [{"seconds": await seconds_to_take_over(servers.porch, servers.second)}]
+    for floor, found in zip(base.get("first", ()), ours.get("first", ()), strict=True):
+        found["added_ms"] = found["first_ms"] - floor["first_ms"]
+    return base, ours
 
 
-def report(results: dict[tuple[str, str], list[dict[str, float]]], rounds: int) -> None:
-    """Medians over the rounds, and Porch's ratio to the baseline."""
+async def _memory(servers: Servers) -> float:
+    """KiB for each of the streams that are open in one measurement and not in another."""
+    tell("memory")
+    few = await measure([servers.porch], FEW, servers.kit)
+    many = await measure([servers.porch], MANY, servers.kit)
+    return (many["open_kib"] - few["open_kib"]) / (MANY.streams - FEW.streams)
 
-    def of(target: str, test: str, figure: str) -> float:
-        return median(found[figure] for found in results[target, test])
 
+async def _two(servers: Servers) -> float:
+    """How many times one process' load two would carry on a core each: by the CPU a token costs in either case."""
+    alone = await measure([servers.porch], SHAPES["slow"], servers.kit)
+    shared = await measure([servers.porch, servers.second], SHAPES["slow"], servers.kit)
+    return 2 * alone["cpu_us_per_token"] / shared["cpu_us_per_token"]
+
+
+def report(base: Results, ours: Results, rounds: int) -> None:
+    """Medians over the rounds, Porch's ratio to the baseline, and the goal."""
     print(f"Medians of {rounds} round(s), {time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores\n")
-    print(f"{'':44}{'baseline':>10}{'porch':>10}{'ratio':>8}")
-    rows = [
-        ("time to first token, one stream (ms)", "single", "first_ms"),
-        ("time to first token p99, slow streams (ms)", "slow", "first_p99_ms"),
-        ("server CPU per token, slow streams (us)", "slow", "cpu_us_per_token"),
-        ("server CPU per run of one token (us)", "request", "cpu_us_per_run"),
-        ("runs per second, four at a time", "request", "runs_per_second"),
-    ]
-    for text, test, figure in rows:
-        base, ours = of("baseline", test, figure), of("porch", test, figure)
-        print(f"{text:44}{base:10.1f}{ours:10.1f}{ours / base:8.2f}")
-    added = of("porch", "single", "first_ms") - of("baseline", "single", "first_ms")
-    print(f"\nadded time to first token, p50: {added:.1f} ms")
+    print("| | baseline | Porch | ratio | goal | |\n|---|--:|--:|--:|--:|---|")
+    for row in ROWS:
+        if row.shape not in ours:
+            continue
+        found = median(each[row.figure] for each in ours[row.shape])
+        floor = median(each.get(row.figure, 0) for each in base.get(row.shape, [{}]))
+        ratio = found / floor if floor else 0.0
+        reached = ratio if row.ratio else found
+        good = reached <= row.goal if row.at_most else reached >= row.goal
+        goal = f"{'≤' if row.at_most else '≥'} {row.goal:g}{'x' if row.ratio else ''}" if row.goal else ""
+        cells = [f"{floor:,.1f}" if floor else "", f"{found:,.1f}", f"{ratio:.2f}" if ratio else "", goal]
+        print(f"| {row.text} | {' | '.join(cells)} | {'' if not row.goal else 'yes' if good else '**no**'} |")
+
+
+def tell(text: str) -> None:
+    """Progress, beside the table."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    everything = [*SHAPES, *EXTRAS]
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--streams", type=int, default=500, help="streams at once in the slow test")
+    parser.add_argument("--shapes", default=",".join(everything), help=f"of {', '.join(everything)}")
+    parser.add_argument(
+        "--kit", type=Path, help="a folder with `mock`, `load` and targets/typed_raw.py; see shapes.py"
+    )
+    parser.add_argument("--json", type=Path, help="a file for every figure of every round")
     options = parser.parse_args()
-    asyncio.run(run(options.rounds, options.streams))
+    kit = options.kit.resolve() if options.kit else None
+    base, ours = asyncio.run(run(options.rounds, options.shapes.split(","), kit))
+    report(base, ours, options.rounds)
+    if options.json:
+        options.json.write_bytes(msgspec.json.encode({"baseline": base, "porch": ours}))
 
 
 if __name__ == "__main__":

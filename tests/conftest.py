@@ -15,6 +15,8 @@ from porch.storage.embedded import PostgresUrls
 from tests.lanes import Lanes, rank, workers
 from tests.postgres import TestServer, shared_server
 
+pytest_plugins = ["tests.bounds"]
+
 FreshUrls = Callable[..., Awaitable[PostgresUrls]]
 
 

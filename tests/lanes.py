@@ -1,16 +1,18 @@
 """How the tests are dealt out to the workers: what takes longest begins first, and browsers run side by side with
 other things rather than with each other.
 
-A file is one worker's, since its tests share what is dear to make. Those of the browser are one worker's together, for
-a Chromium with its driver and its server takes half a gigabyte; and so are those of foreign clients, which share a
-server and the packages that npm brings first.
+A file is one worker's, since its tests share what is dear to make. Those of the browser are two workers', one for the
+chat and one for all other pages, for a Chromium with its driver and its server takes half a gigabyte; those of foreign
+clients, which share a server and the packages that npm brings first, are one's.
 """
 
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 BROWSER = "tests/browser/"
 FOREIGN = "tests/faces/foreign/"
-TOGETHER = (BROWSER, FOREIGN)
+CHAT = "tests/browser/test_chat"
+TOGETHER = (CHAT, BROWSER, FOREIGN)
 # Files that take long or need a model come first, so that nobody is left alone with one at the end.
 FIRST = (
     BROWSER,
@@ -21,6 +23,7 @@ FIRST = (
     "tests/models/local/test_process.py",
     "tests/cli/test_commands.py",
     "tests/agents/test_conversation_plans.py",
+    "tests/conformance/test_real_servers.py",
     "tests/chaos/",
     "tests/cli/",
     "tests/storage/",
@@ -35,18 +38,29 @@ def rank(nodeid: str) -> int:
 
 
 def workers(cores: int) -> int:
-    """How many workers keep so many cores busy: half of the time a test waits for a page, a lease or a start."""
-    return cores + cores // 2
+    """How many workers keep so many cores busy: most of the time a test waits for a page, a lease or a start."""
+    return 2 * cores
 
 
 def lane(nodeid: str) -> str:
-    """What a test is dealt out with: its file, or all of a folder in TOGETHER."""
+    """What a test is dealt out with: its file, or all that begins with a name in TOGETHER."""
     file = nodeid.partition("::")[0]
-    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+    return next((begin for begin in TOGETHER if file.startswith(begin)), file)
 
 
 class Lanes(LoadScopeScheduling):
-    """Deals out lanes, in the order of their collection."""
+    """Deals out lanes, in the order of their collection.
+
+    What brought its process down has failed and is not run again, or it would bring down one after the other.
+    """
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        units = self.assigned_work[node].values()
+        crashed = next((name for unit in units for name, done in unit.items() if not done), None)
+        if crashed:
+            self.assigned_work[node][lane(crashed)][crashed] = True
+        super().remove_node(node)
+        return crashed
 
     def _split_scope(self, nodeid: str) -> str:
         return lane(nodeid)

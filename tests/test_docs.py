@@ -13,7 +13,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,24 +81,6 @@ class Visitor:
             time.sleep(0.1)  # nothing tells another process when it is up
         raise AssertionError("./dev up gave no server")
 
-    @contextlib.contextmanager
-    def running(self) -> Generator[None]:
-        """`./dev up` in another terminal."""
-        server = subprocess.Popen(
-            ["./dev", "up"],
-            cwd=ROOT,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            yield
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGTERM)
-            server.wait(SECONDS)
-
 
 @pytest.fixture(scope="module")
 def visitor() -> Iterator[Visitor]:
@@ -115,19 +97,38 @@ def visitor() -> Iterator[Visitor]:
     shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def running(visitor: Visitor) -> Iterator[None]:
+    """`./dev up` in another terminal, from then on, for all pages."""
+    server = subprocess.Popen(
+        ["./dev", "up"],
+        cwd=ROOT,
+        env=visitor.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(SECONDS)
+
+
 needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="the page uses curl")
 
 
 @pytest.mark.timeout(300)
 @needs_curl
-def test_every_command_of_the_readme_runs(visitor: Visitor) -> None:
+def test_every_command_of_the_readme_runs(visitor: Visitor, request: pytest.FixtureRequest) -> None:
     first, server, then = shell_blocks(page("README.md"))
     printed = visitor.follow(first)
     assert "tokens/s" in printed
     assert "test_schema.py" in printed
-    with visitor.running():
-        visitor.follow(server)
-        printed = visitor.follow(then)
+    request.getfixturevalue("running")
+    visitor.follow(server)
+    printed = visitor.follow(then)
     assert "Hello there." in printed
     assert "guide" in printed
     assert '"ready"' in printed
@@ -135,11 +136,11 @@ def test_every_command_of_the_readme_runs(visitor: Visitor) -> None:
 
 @pytest.mark.timeout(200)
 @needs_curl
+@pytest.mark.usefixtures("running")
 def test_the_commands_on_streaming_show_a_run_from_start_to_end(visitor: Visitor) -> None:
     (block,) = shell_blocks(page("docs/streaming.md"))
-    with visitor.running():
-        visitor.wait_until_up()
-        printed = visitor.follow(block)
+    visitor.wait_until_up()
+    printed = visitor.follow(block)
     stream = printed[printed.index("id: 1-1\nevent: run.started") :]
     assert '"part":"s1p1","delta":"Good"}' in stream
     assert "event: run.finished" in stream
@@ -164,10 +165,12 @@ def test_every_symbol_of_one_message_is_in_the_file_named() -> None:
 
 
 def symbols(path: Path) -> set[str]:
-    """What a file defines: functions, classes and their methods, or SQL functions."""
+    """What a file defines: functions, classes and their methods, or SQL functions that no later migration replaces."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if path.suffix == ".sql":
-        return set(re.findall(r"FUNCTION porch\.(\w+)", text))
+        made = re.compile(r"^CREATE (?:OR REPLACE )?FUNCTION porch\.(\w+)", re.MULTILINE)
+        later = [other for other in path.parent.glob("*.sql") if other.name > path.name]
+        return set(made.findall(text)) - {name for other in later for name in made.findall(other.read_text())}
     found: set[str] = set()
     for node in ast.parse(text).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

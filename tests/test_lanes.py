@@ -3,10 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from tests.lanes import BROWSER, FIRST, TOGETHER, lane, rank, workers
+from tests.lanes import BROWSER, FIRST, TOGETHER, Lanes, lane, rank, workers
 
 ROOT = Path(__file__).parents[1]
 IGNORES = "import signal; print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
@@ -19,7 +20,9 @@ def test_what_begins_first_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("folder", TOGETHER)
 def test_the_files_of_some_folders_are_one_workers(folder: str) -> None:
-    assert {lane(f"{folder}test_{name}.py::test_it[1::2]") for name in "ab"} == {folder}
+    begin = folder if folder.endswith("/") else ""
+    files = [f"{folder}{'test' if begin else ''}_{name}.py" for name in "ab"]
+    assert {lane(f"{file}::test_it[1::2]") for file in files} == {folder}
 
 
 def test_every_other_file_stands_for_itself() -> None:
@@ -37,7 +40,28 @@ def test_what_takes_longest_is_dealt_out_first_and_the_rest_stays_in_order() -> 
 
 
 def test_there_are_more_workers_than_cores() -> None:
-    assert [workers(cores) for cores in (1, 2, 4, 8)] == [1, 3, 6, 12]
+    assert [workers(cores) for cores in (1, 2, 4, 8)] == [2, 4, 8, 16]
+
+
+def test_what_brought_its_process_down_is_not_run_again_and_the_rest_of_its_lane_is(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pytestconfig.option, "tx", ["popen", "popen"], raising=False)
+    lanes, other_worker, worker = Lanes(pytestconfig), Mock(shutting_down=False), Mock(shutting_down=False)
+    names = [f"tests/test_{file}.py::{name}" for file in ("it", "other") for name in "abcd"]
+    for node in (worker, other_worker):
+        lanes.add_node(node)
+        lanes.add_node_collection(node, names)
+    lanes.schedule()
+    worker.send_runtest_some.assert_called_once_with([0, 1, 2, 3])
+    lanes.mark_test_complete(worker, 0)
+    assert lanes.remove_node(worker) == names[1]
+    for at in (4, 5):
+        lanes.mark_test_complete(other_worker, at)
+    assert [call.args for call in other_worker.send_runtest_some.mock_calls] == [([4, 5, 6, 7],), ([2, 3],)]
+    for at in (6, 7, 2, 3):
+        lanes.mark_test_complete(other_worker, at)
+    assert lanes.remove_node(other_worker) is None
 
 
 def test_processes_of_tests_hear_ctrl_c_even_where_the_tests_run_in_a_background() -> None:

@@ -180,7 +180,11 @@ def table() -> str:
             if isinstance(meta, Meta) and meta.description
         )
         default = getattr(Settings(), name)
-        shown = {None: "", True: "`true`", False: "`false`", (): ""}.get(default, f"`{default}`")
+        shown = (
+            ""
+            if default in (None, ())
+            else f"`{str(default).lower() if default is True or default is False else default}`"
+        )
         lines.append(f"| `{name}` | `PORCH_{name.upper()}` | {shown} | {about} |")
     return "\n".join(lines)
 
@@ -208,3 +212,22 @@ def test_a_proxy_is_a_url_whose_password_stays_hidden(tmp_path: Path) -> None:
         with pytest.raises(SetupError, match=r"write http://proxy\.example:3128") as caught:
             load(tmp_path, PORCH_EGRESS_PROXY=wrong)
         assert "hidden" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("variable", "scheme"),
+    [("PORCH_LIVE_URL", "valkey"), ("PORCH_EGRESS_PROXY", "http"), ("PORCH_OTLP_ENDPOINT", "http")],
+)
+def test_a_url_whose_port_is_no_port_is_refused_without_its_password(
+    tmp_path: Path, variable: str, scheme: str
+) -> None:
+    load(tmp_path, **{variable: f"{scheme}://:hid%2Fden@host:6379"})
+    for wrong in ("host:notaport", "host:99999", "host:0", "[::1", ":6379"):
+        with pytest.raises(SetupError, match=rf"{variable} cannot be used: write {scheme}://") as caught:
+            load(tmp_path, **{variable: f"{scheme}://:hidden@{wrong}"})
+        assert "hidden" not in caught.value.message
+
+
+def test_a_bucket_whose_name_is_too_short_is_refused_with_the_rule(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="3 to 63 small letters"):
+        load(tmp_path, PORCH_ARCHIVE_URL="s3://ab/prefix")

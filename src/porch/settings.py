@@ -11,6 +11,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -72,6 +73,20 @@ class Settings(Struct, frozen=True, kw_only=True):
         float,
         Meta(ge=1, le=600, description="How long a dead server's runs wait until another takes them over."),
     ] = 4.0
+    live_url: Annotated[
+        str | None,
+        Meta(
+            description="A Valkey or Redis that carries live frames between servers, `valkey://:password@host:6379`."
+        ),
+    ] = None
+    drain_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=3600,
+            description="How long a server told to stop lets its answers end, where another one takes new ones.",
+        ),
+    ] = 10.0
     max_body_bytes: Annotated[
         int,
         Meta(
@@ -80,6 +95,29 @@ class Settings(Struct, frozen=True, kw_only=True):
             description="The largest request that is taken, in bytes; messages with files may have 30 MiB.",
         ),
     ] = 1 << 20
+    memory_limit: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1 << 50,
+            description="What this process may have, in bytes; 0 is the machine's memory, or its container's.",
+        ),
+    ] = 0
+    max_runs: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Answers that one process works on at once.")
+    ] = 4000
+    max_streams: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Streams that one process has open at once.")
+    ] = 10_000
+    max_streams_each: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Of these, how many one person's programs may have.")
+    ] = 2000
+    run_seconds: Annotated[
+        float,
+        Meta(
+            gt=0, le=864_000, description="Seconds that a run may be at work in one go; a pause ends the go."
+        ),
+    ] = 3600.0
     provider_connect_timeout: Annotated[
         float,
         Meta(gt=0, le=3600, description="Seconds until a model's provider must have taken the connection."),
@@ -96,10 +134,30 @@ class Settings(Struct, frozen=True, kw_only=True):
             gt=0, le=3600, description="Seconds for which it may send keep-alives and nothing of an answer."
         ),
     ] = 300.0
+    figures_days: Annotated[
+        int,
+        Meta(ge=1, le=3650, description="Days for which figures of runs are kept, for `/status/latency`."),
+    ] = 90
+    outcomes: Annotated[
+        bool,
+        Meta(
+            description="Count, for your own eyes, whether people are served; it never leaves this machine."
+        ),
+    ] = True
+    otlp_endpoint: Annotated[
+        str | None,
+        Meta(
+            description="A collector of OpenTelemetry to send figures and spans to, `http://localhost:4318`."
+        ),
+    ] = None
     egress_allow: Annotated[
         tuple[str, ...],
         Meta(description="Places in your own network, host:port, that every workspace may reach."),
     ] = ()
+    archive_url: Annotated[
+        str | None,
+        Meta(description="Where old journals go: `file:///folder` or `s3://bucket/prefix`."),
+    ] = None
     egress_proxy: Annotated[
         str | None, Meta(description="The HTTP proxy by which everything beyond this machine is asked.")
     ] = None
@@ -114,8 +172,14 @@ class Settings(Struct, frozen=True, kw_only=True):
 
 
 PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
+ARCHIVE_URL = re.compile(r"file:///[^?#]*[^?#/]|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#@]*)?")
+URLS = {
+    "live_url": ("(valkey|redis)s?", "valkey://:password@host:6379"),
+    "egress_proxy": ("https?", "http://proxy.example:3128"),
+    "otlp_endpoint": ("https?", "http://collector.example:4318"),
+}
 DATABASES = frozenset({"database_url", "migration_url"})
-SECRET = DATABASES | {"egress_proxy"}
+SECRET = DATABASES | {"egress_proxy", "otlp_endpoint", "live_url"}
 PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]?#*,]+):([0-9]{1,5})")
 NAMES = Settings.__struct_fields__
 
@@ -262,12 +326,20 @@ def _convert(name: str, value: Any, origin: str) -> Any:
         raise SetupError(f"{origin}{shown} cannot be used: write {_describe(name)}.") from None
     if name in DATABASES and value is not None and not re.match(r"postgres(ql)?://", value):
         raise SetupError(f"{origin} cannot be used: write postgresql://user:password@host:5432/database.")
+    if name in URLS and value is not None and not _leads_somewhere(URLS[name][0], value):
+        raise SetupError(
+            f"{origin} cannot be used: write {URLS[name][1]}. The port is a number up to 65535; / ? # @ in a "
+            "password are %2F %3F %23 %40."
+        )
     if name == "public_url" and value is not None and not PUBLIC_URL.fullmatch(cast("str", value)):
         raise SetupError(
             f"{origin} ({value!r}) cannot be used: write https://porch.example, with no path behind the host."
         )
-    if name == "egress_proxy" and value is not None and not re.match(r"https?://[^/\s]", cast("str", value)):
-        raise SetupError(f"{origin} cannot be used: write http://proxy.example:3128.")
+    if name == "archive_url" and value is not None and not ARCHIVE_URL.fullmatch(cast("str", value)):
+        raise SetupError(
+            f"{origin} cannot be used: write file:///srv/porch-archive or s3://bucket/prefix. A bucket's name has 3 "
+            "to 63 small letters, digits, dots and hyphens. Keys go into the AWS_* variables."
+        )
     if name == "egress_allow":
         _check_places(cast("tuple[str, ...]", value), origin)
     if name == "host" and not re.fullmatch(r"[A-Za-z0-9.:_-]+", cast("str", value)):
@@ -275,6 +347,14 @@ def _convert(name: str, value: Any, origin: str) -> Any:
             f"{origin} ({value!r}) is no host: write localhost, 0.0.0.0, :: or an address of yours."
         )
     return value
+
+
+def _leads_somewhere(schemes: str, url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(re.fullmatch(schemes, parts.scheme) and parts.hostname and parts.port != 0)
+    except ValueError:  # of a port or an address that is none
+        return False
 
 
 def _check_places(places: tuple[str, ...], origin: str) -> None:

@@ -77,7 +77,7 @@ async def test_a_definition_becomes_an_agent_that_is_read_by_handle_and_by_id(
         ({"model": "a:b\nc"}, "provider:model"),
         ({"model": ["local:x", 3]}, "model"),
         ({"settings": {"temperature": "hot"}}, "temperature"),
-        ({"concurrency": "queue"}, "concurrency"),
+        ({"concurrency": "sometimes"}, "concurrency"),
     ],
     ids=range(22),
 )

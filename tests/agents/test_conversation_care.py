@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import pytest
 
-from porch.agents.upkeep import Upkeep
+from porch.agents.upkeep import INDEX_BATCH, Upkeep
 from porch.contract.ids import format_id, new_uuid, parse_id
 from porch.contract.principal import Role
-from tests.agents.test_conversations import add_messages, begin
+from tests.agents.test_conversations import add_messages, add_run, begin
 from tests.http.app import DEFINITION, Tenant, World, definer
 from tests.http.client import Client
 
@@ -30,22 +30,6 @@ def text(*words: str) -> list[list[Any]]:
 
 def of(conversation: str, rest: str = "") -> str:
     return f"/api/v1/conversations/{conversation}{rest}"
-
-
-async def add_run(world: World, tenant: Tenant, conversation: str, message: Any, status: str) -> str:
-    run = new_uuid()
-    async with world.database.tenant(tenant.workspace) as connection:
-        await connection.execute(
-            "INSERT INTO porch.runs (workspace_id, id, conversation_id, agent_id, draft, input_message_id, status)"
-            " SELECT workspace_id, $3, id, agent_id, '{}', $4, $5 FROM porch.conversations"
-            " WHERE workspace_id = $1 AND id = $2",
-            tenant.workspace,
-            parse_id("conv", conversation),
-            run,
-            message,
-            status,
-        )
-    return format_id("run", run)
 
 
 async def age(world: World, conversation: str, by: timedelta) -> None:
@@ -365,6 +349,18 @@ async def test_what_cannot_be_searched_yet_is_searched_after_the_next_look(
     assert await Upkeep(world.database).index() >= 2
     assert await Upkeep(world.database).index() == 0
     assert await found(ada.client, "q=needle") == [made]
+
+
+async def test_a_look_for_new_messages_ends_with_the_first_batch_that_is_not_full(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = iter([INDEX_BATCH, INDEX_BATCH, 3])  # a fourth look would find what was said meanwhile
+
+    async def index(database: object, limit: int) -> int:
+        return next(batches)
+
+    monkeypatch.setattr("porch.agents.upkeep.index_messages", index)
+    assert await Upkeep(world.database).index() == 2 * INDEX_BATCH + 3
 
 
 async def test_a_search_crosses_neither_workspaces_nor_participants(

@@ -14,8 +14,8 @@ from porch.agents.conversation_pages import router
 from porch.agents.conversation_views import excerpt, marked
 from porch.agents.upkeep import Upkeep
 from porch.contract.ids import parse_id
-from tests.agents.test_conversation_care import add_run, of
-from tests.agents.test_conversations import add_messages, begin
+from tests.agents.test_conversation_care import of
+from tests.agents.test_conversations import add_messages, add_run, begin
 from tests.agents.test_shares import ANSWER, say
 from tests.http.app import DEFINITION, Tenant, World, assembled
 from tests.http.client import Answer, Client
@@ -308,7 +308,7 @@ async def test_nothing_is_deleted_under_an_answer(world: World, ada: Tenant, con
     await add_run(world, ada, conversation, message, "running")
     answer = await send(ada.client, f"/conversations/{conversation}/delete")
     assert answer.status == 409
-    assert "An answer is being written in this conversation. Stop it or wait" in answer.body.decode()
+    assert "An answer in this conversation is still being written. Stop it or wait" in answer.body.decode()
     assert "answering now" in await look(ada.client, "/conversations")
 
 

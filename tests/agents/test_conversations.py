@@ -46,6 +46,25 @@ async def add_messages(world: World, tenant: Tenant, conversation: str, parts: l
     return made
 
 
+async def add_run(
+    world: World, tenant: Tenant, conversation: str, message: Any, status: str, paused_for: str | None = None
+) -> str:
+    run = new_uuid()
+    async with world.database.tenant(tenant.workspace) as connection:
+        await connection.execute(
+            "INSERT INTO porch.runs (workspace_id, id, conversation_id, agent_id, draft, input_message_id, status,"
+            " paused_for) SELECT workspace_id, $3, id, agent_id, '{}', $4, $5, $6 FROM porch.conversations"
+            " WHERE workspace_id = $1 AND id = $2",
+            tenant.workspace,
+            parse_id("conv", conversation),
+            run,
+            message,
+            status,
+            paused_for,
+        )
+    return format_id("run", run)
+
+
 async def test_a_conversation_knows_its_agent_and_its_participant(ada: Tenant, conversations: str) -> None:
     made = await ada.client.post(conversations, json={"title": " Plans "})
     assert made.status == 201
@@ -169,21 +188,41 @@ async def test_a_deleted_conversation_is_gone(world: World, ada: Tenant, convers
     assert (await ada.client.get(f"/api/v1/conversations/{conversation}")).status == 404
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (
+            "approval",
+            "waits for a decision about a tool's call. Decide in the chat or the inbox (/inbox), or cancel",
+        ),
+        ("quota", "the workspace has used up its quota. Wait until there is more, or cancel it"),
+    ],
+)
+async def test_nothing_is_done_under_a_run_that_waits_and_it_is_said_for_what(
+    world: World, ada: Tenant, conversations: str, reason: str, said: str
+) -> None:
+    conversation = await begin(ada.client, conversations)
+    (message,) = await add_messages(world, ada, conversation, [[{"type": "text", "text": "x"}]])
+    await add_run(world, ada, conversation, message, "paused", reason)
+    path = f"/api/v1/conversations/{conversation}"
+    answers = [
+        await ada.client.delete(path),
+        await ada.client.delete(f"{ada.path}/agents/helper"),
+        await ada.client.post(f"{path}/shares"),
+        await ada.client.patch(path, json={"head": format_id("msg", message)}),
+    ]
+    for answer in answers:
+        assert answer.status == 409
+        assert said in answer.json["detail"]
+
+
 @pytest.mark.parametrize("status", ["running", "paused"])
 async def test_nothing_is_deleted_under_a_run_at_work(
     world: World, ada: Tenant, conversations: str, status: str
 ) -> None:
     conversation = await begin(ada.client, conversations)
     (message,) = await add_messages(world, ada, conversation, [[{"type": "text", "text": "x"}]])
-    async with world.database.tenant(ada.workspace) as connection:
-        await connection.execute(
-            "INSERT INTO porch.runs (workspace_id, id, conversation_id, agent_id, draft, input_message_id, status)"
-            " SELECT workspace_id, $2, id, agent_id, '{}', $3, $4 FROM porch.conversations WHERE workspace_id = $1",
-            ada.workspace,
-            new_uuid(),
-            message,
-            status,
-        )
+    await add_run(world, ada, conversation, message, status)
     for path in (f"/api/v1/conversations/{conversation}", f"{ada.path}/agents/helper"):
         answer = await ada.client.delete(path)
         assert (answer.status, answer.code) == (409, "conflict")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from porch.agents.diff import Budget, Line, compare, compare_texts, find_matches
-from porch.contract.definition import Definition, ModelSettings
+from porch.contract.definition import Approval, Definition, ModelSettings
 
 BASE = Definition(name="helper", instructions="Be brief.", model="local:smollm2")
 
@@ -105,6 +105,7 @@ def test_every_field_is_compared_and_lists_go_line_by_line() -> None:
         description="New.",
         questions=["Who?", "What?"],
         concurrency="reject",
+        approval=Approval(tools=["clock"]),
     )
     found = {difference.field: list(difference.lines) for difference in compare(old, new)}
     assert set(found) == set(Definition.__struct_fields__) - {"instructions"}

@@ -2,12 +2,13 @@
 
 import json
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from porch.agents.editor import apply_changes, read_changes, sheet_from, sheet_of
-from porch.contract.definition import Definition, ModelSettings, parse_definition
+from porch.contract.definition import Approval, Definition, ModelSettings, parse_definition
 from porch.contract.errors import InvalidInput
 
 words = st.text(alphabet="ab<&\"'é\u202e\\n", min_size=1, max_size=8)
@@ -41,13 +42,25 @@ definitions = st.builds(
     tools=st.none() | st.lists(st.sampled_from(["clock", "search", "mail"]), min_size=1, unique=True),
     plugins=st.none() | st.just(["notes"]),
     memory=st.none() | st.just({"recall": {"limit": 5}}),
+    concurrency=st.none() | st.sampled_from(["reject", "queue", "interrupt"]),
     settings=st.none() | settings,
+).flatmap(
+    lambda made: (
+        st.lists(st.sampled_from(made.tools), unique=True).map(
+            lambda asked: msgspec.structs.replace(
+                made, approval=Approval(tools=asked, expires_in=90) if asked else None
+            )
+        )
+        if made.tools
+        else st.just(made)
+    )
 )
 
 
 @given(definitions)
 def test_a_form_sent_back_untouched_changes_nothing(definition: Definition) -> None:
-    sent = {name: text.replace("\n", "\r\n") for name, text in sheet_of(definition).items()}
+    sheet = {**sheet_of(definition), "ask:": "on"}
+    sent = {name: text.replace("\n", "\r\n") for name, text in sheet.items()}
     assert read_changes(sheet_from(sent), definition) == {}
 
 
@@ -55,7 +68,8 @@ def test_a_form_sent_back_untouched_changes_nothing(definition: Definition) -> N
 def test_what_the_form_says_is_what_the_draft_becomes_and_the_rest_stays(
     draft: Definition, wanted: Definition
 ) -> None:
-    made = parse_definition(apply_changes(draft, read_changes(sheet_of(wanted), draft)))
+    sent = {**sheet_of(wanted), "ask:": "on"}
+    made = parse_definition(apply_changes(draft, read_changes(sent, draft)))
     kept = (
         made.questions if wanted.questions == draft.questions else [each.strip() for each in wanted.questions]
     )
@@ -172,6 +186,24 @@ def test_a_tool_that_must_be_called_has_to_be_ticked() -> None:
             read_changes(sheet, before)
         assert [error["pointer"] for error in caught.value.errors] == ["/tool_choice"]
         assert "not ticked under Tools" in caught.value.errors[0]["detail"]
+
+
+def test_a_tool_that_the_agent_gives_up_is_nothing_to_ask_about() -> None:
+    approval = Approval(tools=["clock", "mail"], expires_in=90, guests=True)
+    draft = Definition(
+        name="a", instructions="", model="local:smollm2", tools=["clock", "mail"], approval=approval
+    )
+    sheet = sheet_of(draft)
+    assert read_changes({**sheet, "ask:": "on"}, draft) == {}
+    del sheet["tool:mail"]
+    changed = parse_definition(apply_changes(draft, read_changes({**sheet, "ask:": "on"}, draft)))
+    assert changed.tools == ["clock"]
+    assert changed.approval == Approval(tools=["clock"], expires_in=90, guests=True)
+    # A page of an older version says nothing of asking.
+    without = {name: text for name, text in sheet_of(changed).items() if not name.startswith("ask:")}
+    assert read_changes(without, changed) == {}
+    silent = parse_definition(apply_changes(changed, read_changes({**without, "ask:": "on"}, changed)))
+    assert silent.approval is None
 
 
 def test_a_setting_for_yes_and_no_can_also_be_left_to_the_provider() -> None:

@@ -14,8 +14,8 @@ from porch.agents.shares import Shares
 from porch.contract.errors import NotFound
 from porch.contract.ids import format_id, new_uuid, parse_id
 from porch.contract.messages import Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
-from tests.agents.test_conversation_care import add_run, of, text
-from tests.agents.test_conversations import add_messages, begin
+from tests.agents.test_conversation_care import of, text
+from tests.agents.test_conversations import add_messages, add_run, begin
 from tests.http.app import DEFINITION, Tenant, World
 from tests.http.client import Client
 

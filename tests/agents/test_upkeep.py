@@ -7,8 +7,8 @@ import pytest
 from porch.agents import upkeep
 from porch.agents.upkeep import Upkeep
 from porch.contract.ids import format_id, parse_id
-from tests.agents.test_conversation_care import add_run, of, text
-from tests.agents.test_conversations import add_messages, begin
+from tests.agents.test_conversation_care import of, text
+from tests.agents.test_conversations import add_messages, add_run, begin
 from tests.http.app import DEFINITION, Tenant, World
 
 WEEK = timedelta(days=7)

@@ -1,6 +1,7 @@
 """Published versions: immutable, and equal ones are one."""
 
 import asyncio
+import json
 
 import asyncpg
 import pytest
@@ -36,6 +37,25 @@ async def test_an_unchanged_draft_answers_the_version_that_is_there(ada: Tenant,
     await ada.client.patch(f"{ada.path}/agents/helper", json={"title": "x"})
     await ada.client.patch(f"{ada.path}/agents/helper", json={"title": None})
     assert (await ada.client.post(versions)).status == 200
+
+
+async def test_tools_that_were_stored_twice_are_read_and_changed_and_published_as_ever(
+    world: World, ada: Tenant, versions: str
+) -> None:
+    agent = f"{ada.path}/agents/helper"
+    await ada.client.post(versions)
+    stored = {**DEFINITION, "tools": ["clock", "clock"], "approval": {"tools": ["clock", "clock"]}}
+    async with world.database.tenant(ada.workspace) as connection:
+        await connection.execute("UPDATE porch.agents SET draft = $1", json.dumps(stored).encode())
+    assert (await ada.client.post(versions)).status == 201
+    assert (await ada.client.get(f"{versions}/2")).json["definition"] == stored
+    assert (await ada.client.get(agent)).json["definition"]["tools"] == ["clock", "clock"]
+    changed = await ada.client.patch(agent, json={"title": "x"})
+    assert (changed.status, changed.json["definition"]["tools"]) == (200, ["clock"])
+    assert changed.json["definition"]["approval"] == {"tools": ["clock"]}
+    refused = await ada.client.patch(agent, json={"tools": ["clock", "clock"]})
+    assert (refused.status, refused.json["errors"][0]["pointer"]) == (422, "/tools/1")
+    assert "names the tool 'clock' more than once; name it once" in refused.json["detail"]
 
 
 async def test_going_back_to_an_older_definition_is_a_new_version_with_the_old_hash(

@@ -62,6 +62,15 @@ NIGHT_DESK: dict[str, Any] = {
     "model": "scripted:test",
     "instructions": "[[say One moment, I am]] [[fail 429 retry=3]]",
 }
+KEEPER = {
+    "name": "keeper",
+    "title": "Keeper of the clock",
+    "description": "Looks at the clock only when somebody lets it.",
+    "model": "scripted:test",
+    "tools": ["clock"],
+    "approval": {"tools": ["clock"]},
+    "instructions": '[[say Let me look.]] [[call clock {"timezone": "Europe/Oslo"}]] [[say It is {result}.]]',
+}
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,13 @@ async def furnish(house: House) -> Furnished:
     await house.api("PATCH", f"{base}/reviewer", {"description": "Reads a change like a careful colleague."})
     await house.agent(**PLANNER)
     await house.agent(**NIGHT_DESK)
+    await house.agent(**KEEPER)
+    decided, waiting = [await house.conversation("keeper") for _ in range(2)]
+    await house.say(decided, "Which day is it in Oslo?")
+    [approval] = (await house.api("GET", "/api/v1/approvals"))["items"]
+    word = {"decision": "deny", "note": "Ask again tomorrow."}
+    await house.api("POST", f"/api/v1/runs/{approval['run']}/approvals/{approval['id']}", word)
+    await house.say(waiting, "And what time is it there?")
     await house.say(await house.conversation("reviewer"), "Why is the last row missing from this page?")
     await house.say(await house.conversation("tutor"), "مرحبا، كيف أتعلّم الكسور؟")
     failed = await house.conversation("night-desk")
@@ -113,11 +129,15 @@ async def furnish(house: House) -> Furnished:
             "delete-agent": "/agents/reviewer/delete",
             "agent": f"/@{house.workspace}/sunday",
             "conversations": "/conversations",
+            "inbox": "/inbox",
+            "inbox-decided": "/inbox?state=decided",
             "search": "/conversations?q=Sunday",
             "chat": f"/chat/{conversation}",
             "chat-failed": f"/chat/{failed}",
+            "chat-waiting": f"/chat/{waiting}",
             "models": "/models",
             "sessions": "/sessions",
+            "latency": "/status/latency?range=1h",
             "design": "/design",
             "not-found": "/nothing/here",
         },

@@ -172,7 +172,7 @@ async def test_a_new_conversation_after_a_deleted_one_has_an_address_of_its_own(
 
 async def test_a_message_that_is_too_long_is_kept_before_anything_is_made_of_it(chat: Chat) -> None:
     line = "a" * 1_000_000
-    await chat.box.fill(line)
+    await chat.box.fill(line, timeout=60_000)  # the browser lays it out as one line
     before = chat.page.url
     await chat.box.press("Enter")
     await expect(chat.page.get_by_text("977 KiB long, and one message holds 512 KiB")).to_be_visible()

@@ -35,6 +35,60 @@ async def walk_to(page: "Page", name: str, key: str) -> None:
     pytest.fail(f"{name!r} is not reached by {key}")
 
 
+# ---------------------------------------------------------------- answers of the server that are no longer true
+
+LOOK = "window.dispatchEvent(new Event('focus'))"
+
+
+async def test_messages_that_were_read_before_the_conversation_went_on_empty_no_page(chat: Chat) -> None:
+    await chat.say("[[say First.]]")
+    await chat.finished()
+    went_on = asyncio.Event()
+
+    async def keep_old(route: "Route") -> None:
+        old = await route.fetch()
+        await chat.house.say(await chat.conversation(), "[[say Second.]]")
+        went_on.set()
+        await route.fulfill(response=old)
+
+    async def follow_behind(route: "Route") -> None:
+        await went_on.wait()
+        await route.continue_()
+
+    await chat.page.route("**/messages?*", keep_old, times=1)
+    await chat.page.route(f"**/api/v1/conversations/{await chat.conversation()}", follow_behind, times=1)
+    await chat.page.evaluate(LOOK)
+    await expect(chat.answers.last).to_contain_text("Second.")
+    await expect(chat.answers).to_have_count(2)
+
+
+async def test_a_look_that_is_answered_late_does_not_take_back_what_a_later_one_found(chat: Chat) -> None:
+    await chat.say("[[say First.]]")
+    await chat.finished()
+    conversation = await chat.conversation()
+    begun, free, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def keep_old(route: "Route") -> None:
+        old = await route.fetch()
+        begun.set()
+        await free.wait()
+        await route.fulfill(response=old)
+        told.set()
+
+    await chat.page.route(f"**/api/v1/conversations/{conversation}", keep_old, times=1)
+    await chat.page.evaluate(LOOK)
+    await begun.wait()
+    await chat.house.say(conversation, "[[say Second.]]")
+    await chat.page.evaluate(LOOK)
+    await expect(chat.answers.last).to_contain_text("Second.")
+    free.set()
+    await told.wait()
+    # Whoever looks once more afterwards sees what the page made of the old answer.
+    await chat.page.evaluate("fetch('/healthz').then(({ status }) => status)")
+    await expect(chat.answers.last).to_contain_text("Second.")
+    await expect(chat.answers).to_have_count(2)
+
+
 # ---------------------------------------------------------------- by keyboard alone
 
 

@@ -20,6 +20,7 @@ import msgspec
 from porch.cli.child import News, encode_settings
 from porch.identity.model import Credentials
 from porch.settings import Settings
+from tests.nursery import SERVER, Fledgling, hatch
 
 READY_SECONDS = 40.0
 STOP_SECONDS = 30.0
@@ -50,8 +51,9 @@ class Server:
         self.url = f"http://127.0.0.1:{self.settings.port}"
         self.log = data_dir.parent / "server.log"
         self.environ: Mapping[str, str] | None = None  # the process's own, where it is not ours
+        self.anew = False  # whether Python is started for it, where its start is what matters
         self.ready_seconds: list[float] = []
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Fledgling | None = None
         self._link: socket.socket | None = None
         self._launched = 0.0
 
@@ -72,16 +74,21 @@ class Server:
         """Start the process; `ready` waits until it serves."""
         self._launched = time.monotonic()
         ours, theirs = socket.socketpair()
-        with theirs, self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "porch.cli.child", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self.environ,
-                start_new_session=True,
-            )
+        with theirs, self.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
+            # What a test puts on the path of Python is read as it starts.
+            if self.anew or "PYTHONPATH" in (self.environ or ()):
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", SERVER, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    stdin=nothing,
+                    stdout=log,
+                    stderr=log,
+                    env=self.environ,
+                    start_new_session=True,
+                )
+            else:
+                files = [nothing.fileno(), log.fileno(), log.fileno()]
+                self._process = hatch(SERVER, [], files=files, pass_fd=theirs.fileno(), env=self.environ)
         ours.sendall(encode_settings(self.settings))
         self._link = ours
 
@@ -152,6 +159,11 @@ class Server:
             await asyncio.sleep(0.1)
         return left
 
+    def check_log(self) -> None:
+        """Nothing in it was a surprise."""
+        log = self.log.read_text(errors="replace")
+        assert "Traceback" not in log, log[-8000:]
+
     def words(self) -> str:
         """The last of its log."""
         return self.log.read_text(errors="replace")[-8000:]
@@ -166,12 +178,15 @@ _DEFAULTS: dict[str, object] = {
 
 
 @asynccontextmanager
-async def installed(**settings: object) -> AsyncGenerator[Server]:
+async def installed(
+    environ: Mapping[str, str] | None = None, /, **settings: object
+) -> AsyncGenerator[Server]:
     """A started server on a fresh data folder; afterwards nothing of it is left, whatever happened."""
     # Not pytest's folder, which PostgreSQL's unprivileged account cannot enter.
     place = Path(tempfile.mkdtemp(prefix="porch-chaos-"))
     place.chmod(0o755)
     server = Server(place / "data", **settings)
+    server.environ = environ
     try:
         await server.start()
         yield server

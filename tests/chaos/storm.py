@@ -3,23 +3,20 @@
 import asyncio
 import os
 import random
-import re
 import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import groupby, pairwise
+from itertools import pairwise
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 
 from porch.client import AsyncPorch
-from porch.contract.events import AnyEvent, RunFailed, RunResumed, ToolResultFinished
-from porch.contract.frames import split_frames
+from porch.contract.events import AnyEvent, RunFailed, RunResumed
+from tests.chaos.books import check_talks
 from tests.chaos.server import Server, installed
 from tests.chaos.talk import Sent, Talk
 from tests.chaos.wire import Story, Wire
-from tests.laws import check_run
-from tests.runs.conftest import events_in
 
 Kind = Literal["server", "postgres", "model"]
 KINDS: tuple[Kind, ...] = ("server", "postgres", "model")
@@ -55,6 +52,16 @@ class Report:
         self.kills.append((time.monotonic(), kind))
         self.in_mid_answer += in_mid_answer
         self.during_recovery += during_recovery
+
+    def count(self, sent: Sent, events: list[AnyEvent]) -> None:
+        """Note a message whose run was found in order."""
+        end = events[-1]
+        self.messages += 1
+        self.sent_again += sent.tries > 1
+        self.ends[end.error.code if isinstance(end, RunFailed) else str(end.__struct_config__.tag)] += 1
+        self.takeovers += sum(isinstance(event, RunResumed) for event in events)
+        for story in sent.stories:
+            self.hear(story)
 
     def hear(self, story: Story) -> None:
         """Note for how long a reader was left without news, by kills that no other kill followed at once."""
@@ -174,102 +181,22 @@ class Storm:
             assert time.monotonic() < deadline, f"nobody is answered any more:\n{self._server.words()}"
             await asyncio.sleep(0.02)
 
-    async def check(self, wire: Wire) -> None:
-        """Everything that was promised, for every message."""
-        for talk in self._talks:
-            for conversation, told in groupby(sorted(talk.sent, key=_where), key=_where):
-                messages = await _messages(wire, conversation)
-                for sent in told:
-                    await self._check_message(wire, sent, messages)
-        log = self._server.log.read_text(errors="replace")
-        assert "Traceback" not in log, log[-8000:]
-
-    async def _check_message(self, wire: Wire, sent: Sent, messages: list[dict[str, Any]]) -> None:
-        assert sent.acknowledged
-        text = [{"type": "text", "text": sent.text}]
-        kept = [message for message in messages if message["parts"] == text]
-        assert len(kept) == 1, f"{sent.text!r} is there {len(kept)} times"
-        assert kept[0]["run"] == sent.run
-        whole = await wire.replay(sent.run)
-        events = events_in(whole)
-        check_run(events)
-        self._check_epochs(events)
-        for story in sent.stories:
-            assert story.data == whole, _difference(story, whole)
-        for tale in sent.tales:
-            assert tale == events, f"a client of {sent.run} holds another story"
-        state = await wire.get(f"/api/v1/runs/{sent.run}")
-        end = events[-1]
-        assert str(end.__struct_config__.tag) == f"run.{state['status']}"
-        if isinstance(end, RunFailed):
-            assert re.search(r" .*\.$", end.error.message), "a sentence says what happened"
-        if state["output_message"]:
-            answers = [message for message in messages if message["id"] == state["output_message"]]
-            assert [answer["parent"] for answer in answers] == [kept[0]["id"]]
-        self._count(sent, end, events)
-
-    @staticmethod
-    def _check_epochs(events: list[AnyEvent]) -> None:
-        """Every epoch after the first begins with `run.resumed`; no result of a tool is there twice."""
-        for before, after in pairwise(events):
-            if after.epoch != before.epoch:
-                assert isinstance(after, RunResumed)
-                assert after.epoch > before.epoch
-            else:
-                assert not isinstance(after, RunResumed)
-        results = Counter(event.call for event in events if isinstance(event, ToolResultFinished))
-        assert all(count == 1 for count in results.values()), results
-
-    def _count(self, sent: Sent, end: AnyEvent, events: list[AnyEvent]) -> None:
-        report = self.report
-        report.messages += 1
-        report.sent_again += sent.tries > 1
-        report.ends[end.error.code if isinstance(end, RunFailed) else str(end.__struct_config__.tag)] += 1
-        report.takeovers += sum(isinstance(event, RunResumed) for event in events)
-        for story in sent.stories:
-            report.hear(story)
-
-
-def _where(sent: Sent) -> str:
-    return sent.conversation
-
-
-def _difference(story: Story, whole: bytes) -> str:
-    """Where a reader's story leaves the replay."""
-    frames = split_frames(whole)
-    pairs = enumerate(zip(story.frames, frames, strict=False))
-    place, (seen, kept) = next(
-        ((n, pair) for n, pair in pairs if pair[0] != pair[1]), (len(frames), (b"", b""))
-    )
-    return (
-        f"a reader of {story.run} holds {len(story.frames)} events, the replay {len(frames)}; at {place} it has\n"
-        f"{seen.decode()}and the replay\n{kept.decode()}(resyncs {story.resyncs}, {story.connections} connections)"
-    )
-
-
-async def _messages(wire: Wire, conversation: str) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    cursor = ""
-    while True:
-        page = await wire.get(f"/api/v1/conversations/{conversation}/messages?limit=100{cursor}")
-        found += page["items"]
-        if not page["next_cursor"]:
-            return found
-        cursor = f"&cursor={page['next_cursor']}"
-
 
 async def storm(seed: int, kills: int, *, lease_seconds: float) -> Report:
     """Install a server, let a storm rage over it, check everything, and see that nothing of it is left."""
     async with installed(lease_seconds=lease_seconds) as server:
+        server.anew = True  # how long people wait after a kill has a start in it
         credentials = server.credentials
         async with (
             Wire(server.url, credentials.token) as wire,
             AsyncPorch(server.url, credentials.token) as porch,
         ):
+            await porch.me()  # a client that has met its server waits for it longer
             talks = await _gather(wire, porch, credentials.workspace, seed)
             raging = Storm(server, talks, seed, kills)
             await raging.rage()
-            await raging.check(wire)
+            await check_talks(wire, talks, raging.report.count)
+            server.check_log()
         postmasters = [found for found in server.belongings() if found.kind == "postgres"]
         assert [found.parent for found in postmasters] == [server.pid], postmasters
         await server.stop()

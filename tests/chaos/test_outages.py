@@ -1,6 +1,7 @@
 """What a server does when it is told to stop in mid-answer, and when its database is away for a while."""
 
 import asyncio
+import os
 import random
 import signal
 import tempfile
@@ -11,6 +12,8 @@ import pytest
 
 from porch.contract.events import RunResumed, StepDiscarded
 from porch.storage.embedded import EmbeddedPostgres
+from porch.web.last_resort import EXIT_CODE
+from tests.chaos.fleet import WITHIN
 from tests.chaos.server import installed
 from tests.chaos.wire import Story, Wire, check_problem
 from tests.laws import check_run
@@ -54,12 +57,26 @@ async def test_a_server_stopped_in_mid_answer_goes_on_with_it_after_its_next_sta
 async def test_ctrl_c_at_any_moment_of_the_start_leaves_nothing_behind() -> None:
     async with installed() as server:
         await server.stop()
+        server.anew = True
         for _ in range(3):
             server.launch()
             await asyncio.sleep(random.uniform(0.1, 1.2))
             server.signal(signal.SIGINT)
             await server.gone()
             assert not await server.abandoned()
+        await server.start()
+
+
+async def test_a_server_that_does_not_stop_says_why_and_is_ended_with_its_database() -> None:
+    environ = {**os.environ, "PYTHONPATH": str(WITHIN), "PORCH_TEST_DEAF": "0.5"}
+    async with installed(environ, drain_seconds=0) as server:
+        server.signal(signal.SIGTERM)
+        assert await server.gone() == EXIT_CODE
+        assert "did not end in time" in server.words()
+        assert "; watchdog at asyncio/tasks.py" in server.words()
+        assert "MainThread at " in server.words()
+        assert not await server.abandoned(), "PostgreSQL is told by the kernel"
+        server.environ = None
         await server.start()
 
 

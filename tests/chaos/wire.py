@@ -16,6 +16,7 @@ from tests.runs.conftest import events_in
 
 LOST = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError, OSError)
 TERMINAL = (b"\nevent: run.finished\n", b"\nevent: run.failed\n", b"\nevent: run.cancelled\n")
+PAUSED = b"\nevent: run.paused\n"
 # A reader without a sign of life for so long has lost its server; keep-alives come every 10 to 15 s.
 SILENCE_SECONDS = 20.0
 
@@ -85,6 +86,11 @@ class Story:
         return bool(self.frames) and any(mark in self.frames[-1] for mark in TERMINAL)
 
     @property
+    def paused(self) -> bool:
+        """Whether the run waited when the last frame came."""
+        return bool(self.frames) and PAUSED in self.frames[-1]
+
+    @property
     def data(self) -> bytes:
         """All that is kept."""
         return b"".join(self.frames)
@@ -108,6 +114,11 @@ class Wire:
         self.url = url
         self._headers = {"Authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def authorization(self) -> str:
+        """What each request says of who asks."""
+        return self._headers["Authorization"]
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(headers=self._headers, connector=aiohttp.TCPConnector(limit=0))
@@ -178,7 +189,9 @@ class Wire:
         while not story.ended:
             try:
                 answer = await self.stream_once(story, "GET", f"/api/v1/runs/{story.run}/events")
-                if answer is not None:
+                if answer is not None and answer.status == 204:
+                    assert story.paused, f"{story.run} has no more for who holds {len(story.frames)} events"
+                elif answer is not None:
                     assert check_problem(answer) in ("database_unavailable", "unavailable"), answer
             except LOST:
                 pass

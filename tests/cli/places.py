@@ -1,5 +1,6 @@
 """Real commands in real folders: data folders, processes, terminals, and a network that can be cut."""
 
+import asyncio
 import codecs
 import contextlib
 import fcntl
@@ -20,8 +21,13 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import IO
+
+from tests.nursery import COMMAND, hatch
+from tests.postgres import TestServer
 
 PORCH = [sys.executable, "-P", "-m", "porch.cli.main"]
+STARTING = frozenset({"hello", "up"})
 PATIENCE = 30.0
 STILL_SECONDS = 0.1
 # What an installation has for its PORCH_DEFAULT_MODEL without a word: it loads at every start.
@@ -65,8 +71,12 @@ def environment(**extra: str) -> dict[str, str]:
 
 def porch(folder: Path, *arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":
     """Runs one command to its end, with nobody at the keyboard."""
+    words = [*arguments, "--data-dir", str(folder)]
+    # A server that is started is found by its folder, and Python heeds its own variables before anything runs.
+    if arguments[0] not in STARTING and not any(name.startswith("PYTHON") for name in extra):
+        return _hatched(words, environment(**extra))
     return subprocess.run(
-        [*PORCH, *arguments, "--data-dir", str(folder)],
+        [*PORCH, *words],
         env=environment(**extra),
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -74,6 +84,28 @@ def porch(folder: Path, *arguments: str, **extra: str) -> "subprocess.CompletedP
         timeout=PATIENCE,
         check=False,
     )
+
+
+def _hatched(words: list[str], env: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as errors,
+        Path(os.devnull).open("rb") as nothing,
+    ):
+        files = [nothing.fileno(), out.fileno(), errors.fileno()]
+        command = hatch(COMMAND, words, files=files, env=env)
+        try:
+            code = command.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            command.kill()
+            raise
+        said = [_read_all(file) for file in (out, errors)]
+    return subprocess.CompletedProcess(["porch", *words], code, *said)
+
+
+def _read_all(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode().replace("\r\n", "\n")
 
 
 def processes_of(folder: Path) -> list[int]:
@@ -226,7 +258,33 @@ def server(folder: Path, *arguments: str, **extra: str) -> Generator[str]:
             yield found[1]
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(PATIENCE)
+            try:
+                process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                process.kill()  # else the end of the block waits for it without a bound
+                raise
+
+
+@contextlib.contextmanager
+def ready_database(postgres: TestServer) -> Generator[dict[str, str]]:
+    """The variables by which a server or a command uses a migrated database of the session's PostgreSQL.
+
+    For tests that are not about the database: none is made, started and stopped for them.
+    """
+    urls = asyncio.run(postgres.create())
+    try:
+        yield {"PORCH_DATABASE_URL": urls.app, "PORCH_MIGRATION_URL": urls.owner, "PORCH_POOL_SIZE": "4"}
+    finally:
+        asyncio.run(postgres.drop(urls))
+
+
+@contextlib.contextmanager
+def house(postgres: TestServer) -> Generator[Path]:
+    """A data folder whose server stays and leaves nothing behind, over a ready database."""
+    with data_folder() as place, ready_database(postgres) as database:
+        with server(place, **database):
+            yield place
+        assert wait_until_gone(place) == []
 
 
 def announce(folder: Path, url: str) -> str:
@@ -254,6 +312,7 @@ class Wire:
 
     def close(self) -> None:
         """No more connections."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # which wakes who waits for one; closing alone does not
         self._listener.close()
         self._cut()
 

@@ -184,6 +184,23 @@ def test_a_token_is_printed_once_and_works_until_it_is_revoked(folder: Path) -> 
     assert status(folder, token["token"]) == 401
 
 
+def test_how_long_journals_are_kept_is_said_and_changed(folder: Path) -> None:
+    assert (
+        porch(folder, "archive", "keep", "90").stdout
+        == "Journals are kept for 90 days after their run ended.\n"
+    )
+    assert json.loads(porch(folder, "archive", "show", "--json").stdout) == {"journal_days": 90}
+    assert porch(folder, "archive", "keep", "forever").returncode == 0
+    assert "as long as their runs" in porch(folder, "archive", "show").stdout
+    refused = porch(folder, "archive", "keep", "0")
+    assert (refused.returncode, "1 to 36500 days, or forever" in refused.stderr) == (1, True)
+    assert porch(folder, "archive", "keep", "9" * 5000).returncode == 1
+    assert porch(folder, "archive", "keep", "soon").returncode == 2
+    run = json.loads(porch(folder, "chat", "@home/sam", "-m", "Hello", "--json").stdout)["run"]
+    assert "is here" in porch(folder, "archive", "restore", run).stdout
+    assert porch(folder, "archive", "restore", "run_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b").returncode == 1
+
+
 def test_a_token_alone_is_what_stdout_gets(folder: Path) -> None:
     made = porch(folder, "tokens", "create", "for-a-script")
     assert re.fullmatch(r"porch_pat_\w+\n", made.stdout)
@@ -327,14 +344,28 @@ def test_the_doctor_is_content_with_a_running_server(folder: Path) -> None:
     assert states["Database"] == "ok"
 
 
-def test_the_bench_measures_what_was_asked_and_cleans_up(folder: Path) -> None:
-    done = porch(folder, "bench", "--rounds", "2", "--model", "scripted:fast", "--json")
+def test_the_bench_measures_what_was_asked_and_cleans_up(folder: Path, tmp_path: Path) -> None:
+    bench, kept = ("bench", "--rounds", "2", "--model", "scripted:fast"), tmp_path / "before.json"
+    done = porch(folder, *bench, "--json", "--save", str(kept))
     (found,) = json.loads(done.stdout)["items"]
     assert len(found["rounds"]) == 2
     for one in found["rounds"]:
         assert 0 < one["first_token_seconds"] <= one["end_to_end_seconds"]
         assert one["tokens"] >= 200
     assert agent_names(folder) == ["sam"]
+    old = json.loads(kept.read_text())
+    old["items"][0]["first_token_p50"] /= 1000
+    kept.write_text(json.dumps(old))
+    later = porch(folder, *bench, "--compare", str(kept), "--at-most", "5")
+    assert later.returncode == 1
+    assert "scripted:fast takes more than 5 times as long" in later.stderr
+    assert " ×" in later.stdout
+    assert "model\tfirst token, ratio\tend to end, ratio" in later.stdout, "two tables are told apart"
+    other = porch(
+        folder, "bench", "--rounds", "1", "--model", "scripted:demo", "--compare", str(kept), "--at-most", "5"
+    )
+    assert other.returncode == 1, "what is not in the file is not within a bound"
+    assert "no figures of scripted:demo" in " ".join(other.stderr.split())
 
 
 def test_a_model_that_is_given_several_times_is_a_chain(folder: Path) -> None:

@@ -57,6 +57,16 @@ def test_a_database_that_does_not_answer_is_wrong(tmp_path: Path, capsys: pytest
     assert "hunter2" not in json.dumps(found)
 
 
+async def test_a_running_server_without_data_here_has_its_database_elsewhere(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    running = await checks.check_database(settings, running=True)
+    assert running.state == "warning"
+    assert "another database" in running.found
+    assert "PORCH_DATABASE_URL" in running.mend
+    stopped = await checks.check_database(settings, running=False)
+    assert (stopped.state, "the first start makes it" in stopped.found) == ("ok", True)
+
+
 def test_a_foreign_folder_is_wrong_and_stays_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -19,18 +19,26 @@ from tests.cli.places import (
     PORCH,
     data_folder,
     environment,
+    house,
     porch,
     processes_of,
-    server,
     terminal,
     wait_until_gone,
 )
+from tests.postgres import TestServer
 
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
     """One data folder for this file: its database is made once."""
     with data_folder() as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def inhabited(postgres: TestServer) -> Iterator[Path]:
+    """Another one, in which a server runs: for what is the same whoever started it."""
+    with house(postgres) as place:
         yield place
 
 
@@ -60,8 +68,8 @@ def test_once_answers_by_the_bundled_model_and_says_what_it_is(folder: Path) -> 
     assert "demo model" in done.stderr
 
 
-def test_json_gives_the_answer_with_its_figures(folder: Path) -> None:
-    done = porch(folder, "hello", "--json", "--once", "[[tokens 20]]", "--model", "scripted:fast")
+def test_json_gives_the_answer_with_its_figures(inhabited: Path) -> None:
+    done = porch(inhabited, "hello", "--json", "--once", "[[tokens 20]]", "--model", "scripted:fast")
     found = json.loads(done.stdout)
     assert done.returncode == 0
     assert (found["status"], found["model"]) == ("finished", "scripted:fast")
@@ -69,37 +77,37 @@ def test_json_gives_the_answer_with_its_figures(folder: Path) -> None:
     assert found["answer"].startswith("The porch")
 
 
-def test_a_model_that_fails_is_a_sentence_and_exit_1(folder: Path) -> None:
-    done = porch(folder, "hello", "--once", "[[fail auth]]", "--model", "scripted:fast")
+def test_a_model_that_fails_is_a_sentence_and_exit_1(inhabited: Path) -> None:
+    done = porch(inhabited, "hello", "--once", "[[fail auth]]", "--model", "scripted:fast")
     assert done.returncode == 1
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
     assert "porch models" in done.stderr
 
 
-def test_a_model_that_does_not_exist_is_a_sentence_and_exit_1(folder: Path) -> None:
-    done = porch(folder, "hello", "--once", "Hi", "--model", "nobody:x")
+def test_a_model_that_does_not_exist_is_a_sentence_and_exit_1(inhabited: Path) -> None:
+    done = porch(inhabited, "hello", "--once", "Hi", "--model", "nobody:x")
     assert done.returncode == 1
     assert "no provider 'nobody'" in done.stderr
 
 
-def test_it_attaches_to_a_server_that_runs_and_leaves_it_running(folder: Path) -> None:
-    with server(folder) as url:
-        done = porch(folder, "hello", "--once", "[[say Hi.]]", "--model", "scripted:fast")
-        assert done.stdout == "Hi.\n"
-        assert f"{url}, which is running already" in done.stderr
-        chain = ("--model", "openai:a", "--model", "scripted:fast")
-        assert porch(folder, "hello", "--once", "[[say Hi.]]", *chain).stdout == "Hi.\n"
-        again = porch(folder, "agents", "list", "--json")
-        assert [agent["handle"] for agent in json.loads(again.stdout)["items"]] == ["hello"]
+def test_it_attaches_to_a_server_that_runs_and_leaves_it_running(inhabited: Path) -> None:
+    url = json.loads((inhabited / "porch.lock").read_text())["url"]
+    done = porch(inhabited, "hello", "--once", "[[say Hi.]]", "--model", "scripted:fast")
+    assert done.stdout == "Hi.\n"
+    assert f"{url}, which is running already" in done.stderr
+    chain = ("--model", "openai:a", "--model", "scripted:fast")
+    assert porch(inhabited, "hello", "--once", "[[say Hi.]]", *chain).stdout == "Hi.\n"
+    again = porch(inhabited, "agents", "list", "--json")
+    assert [agent["handle"] for agent in json.loads(again.stdout)["items"]] == ["hello"]
 
 
-def test_a_key_that_is_there_is_offered_with_the_exact_command(folder: Path) -> None:
+def test_a_key_that_is_there_is_offered_with_the_exact_command(inhabited: Path) -> None:
     keys = {"OPENAI_API_KEY": "sk-secret", "PORCH_INVOKED_AS": "./dev"}
     # A server that never answers: OpenAI itself would refuse this key.
     silent = socket.create_server(("127.0.0.1", 0))
     keys["OPENAI_BASE_URL"] = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
-    with silent, terminal(folder, "hello", "--model", "scripted:fast", columns=100, **keys) as person:
+    with silent, terminal(inhabited, "hello", "--model", "scripted:fast", columns=100, **keys) as person:
         person.read_until(r"\./dev hello.*--model openai:gpt-5-mini")
         person.read_until(r"empty line ends.*› $")
         person.type("\n")
@@ -121,8 +129,8 @@ def test_the_story_on_a_terminal_fits_it_and_goes_on_until_an_empty_line(folder:
     assert [line for line in prose.splitlines() if len(line) >= columns] == []
 
 
-def test_tokens_are_shown_as_they_come(folder: Path) -> None:
-    with terminal(folder, "hello", "--model", "scripted:demo") as person:
+def test_tokens_are_shown_as_they_come(inhabited: Path) -> None:
+    with terminal(inhabited, "hello", "--model", "scripted:demo") as person:
         person.read_until("You said: Why")
         assert "end to end" not in person.text
         person.read_until("end to end")
@@ -131,8 +139,8 @@ def test_tokens_are_shown_as_they_come(folder: Path) -> None:
         assert person.wait() == 0
 
 
-def test_without_colours_there_are_none(folder: Path) -> None:
-    with terminal(folder, "hello", "--model", "scripted:fast", NO_COLOR="1") as person:
+def test_without_colours_there_are_none(inhabited: Path) -> None:
+    with terminal(inhabited, "hello", "--model", "scripted:fast", NO_COLOR="1") as person:
         person.read_until(r"empty line ends.*› $")
         person.type("\n")
         person.wait()

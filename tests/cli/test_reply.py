@@ -11,6 +11,7 @@ from porch.contract.events import (
     RunCancelled,
     RunFailed,
     RunFinished,
+    RunPaused,
     RunResumed,
     StepDiscarded,
     StepFinished,
@@ -83,6 +84,14 @@ def test_a_discarded_step_does_not_count_as_the_answer() -> None:
     assert reply.outcome.text == "Right."
     assert reply.outcome.model == "openai:gpt-5"
     assert "begins it again" in aside
+
+
+def test_a_quotas_pause_is_no_answer_that_was_cut_off_unless_words_of_it_are_taken_back() -> None:
+    pause = (StepDiscarded(step="s1", reason="quota"), RunPaused(reason="quota"))
+    reply, _, aside = show(STEP, *pause)
+    assert aside == ""
+    assert reply.outcome.status == "paused"
+    assert "cut off" in show(STEP, *part("p1", "Wro"), *pause)[2]
 
 
 def test_a_program_gets_what_stands_alone_and_a_step_at_a_time() -> None:

@@ -49,6 +49,9 @@ def test_help_and_errors_name_the_program_as_it_was_called(
     said = capsys.readouterr().out
     assert f"Usage: {program} agents show" in said
     assert f"Example: {program} agents show" in said
+    for words in (["inbox"], ["approve"], ["deny"], ["archive"], ["archive", "keep"]):
+        assert run([*words, "--help"]) == 0
+        assert f"Example: {program} {words[0]}" in capsys.readouterr().out
     assert run(["chat"]) == 2
     assert f"Try '{program} chat" in capsys.readouterr().err
     replace_version(monkeypatch, NotFound("Start it with: porch up; `porch backup` or (porch chat …) too."))
@@ -157,16 +160,34 @@ def test_options_of_all_commands_may_stand_before_or_after_the_name(
     assert any(str(tmp_path / "d") in check["found"] for check in checks)
 
 
+def loaded(code: str, names: set[str]) -> list[str]:
+    """Which of these modules are there after some code in an interpreter of its own."""
+    code = f"import sys\n{code}\nprint(*sorted({names!r} & sys.modules.keys()), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True)
+    return done.stderr.splitlines()[-1].split()
+
+
+SERVER = {"asyncpg", "fastapi", "jinja2", "porch.web.server", "pydantic", "uvicorn"}
+CLIENT = {"aiohttp", "porch.client", "rich"}
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["version"], ["hello", "--help"], ["up", "--help"]])
 def test_what_a_command_does_not_need_is_not_imported(arguments: list[str]) -> None:
-    code = (
-        "import sys\nfrom porch.cli.root import run\n"
-        f"run({arguments!r})\n"
-        "print([name for name in ('aiohttp', 'fastapi', 'rich', 'asyncpg', 'porch.web.server') "
-        "if name in sys.modules], file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stderr.strip() == "[]"
+    talks = {"asyncio", "msgspec", "porch.settings"} if len(arguments) == 1 else set[str]()
+    code = f"from porch.cli.root import run\nrun({arguments!r})"
+    assert loaded(code, {*SERVER, *CLIENT, *talks}) == []
+
+
+def test_a_command_that_asks_a_server_loads_none_itself() -> None:
+    asking = "agents, attach, chat, hello, inbox, keeping, new, quota, reply, sign_in, story, tokens, up"
+    refused = "from porch.cli.root import run\nrun(['archive', 'keep', '0'])"
+    assert loaded(f"from porch.cli import {asking}\nimport porch.client\n{refused}", SERVER) == []
+
+
+def test_a_server_is_there_before_what_only_its_first_page_needs() -> None:
+    needless = {"jinja2", "pydantic.v1", "rich"}
+    code = "import porch.cli.child, porch.web.server, porch.web.listener"
+    assert loaded(code, {"asyncpg", "fastapi", *needless}) == ["asyncpg", "fastapi"]
 
 
 def test_a_reader_that_goes_away_leaves_no_traceback() -> None:

@@ -14,18 +14,17 @@ from porch.cli import sign_in
 from porch.cli.root import run
 from porch.cli.up import _tell  # pyright: ignore[reportPrivateUsage]  # what it prints, without a server
 from porch.web.server import ServerInfo
-from tests.cli.places import data_folder, porch, server, terminal, wait_until_gone
+from tests.cli.places import data_folder, house, porch, ready_database, terminal
+from tests.postgres import TestServer
 
 LINK = re.compile(r"http://localhost:\d+/sign-in/[0-9A-Za-z]{22}")
 
 
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
+def folder(postgres: TestServer) -> Iterator[Path]:
     """A data folder with a server."""
-    with data_folder() as place:
-        with server(place):
-            yield place
-        assert wait_until_gone(place) == []
+    with house(postgres) as place:
+        yield place
 
 
 def page(link: str) -> str:
@@ -66,8 +65,13 @@ def test_hello_shows_a_link_beside_a_server_that_stays(folder: Path) -> None:
     assert "keep the server running" not in story
 
 
-def test_hello_alone_says_what_opens_the_pages(tmp_path: Path) -> None:
-    with data_folder() as place, terminal(place, "hello", "--model", "scripted:fast", columns=100) as person:
+def test_hello_alone_says_what_opens_the_pages(postgres: TestServer) -> None:
+    words = ("hello", "--model", "scripted:fast")
+    with (
+        data_folder() as place,
+        ready_database(postgres) as database,
+        terminal(place, *words, columns=100, **database) as person,
+    ):
         story = person.read_until(r"empty line ends.*› $")
         done = porch(place, "sign-in")
         person.type("\n")
@@ -107,11 +111,11 @@ def test_up_prints_a_link_that_no_line_end_breaks(
     assert "sign-in prints another" in said
 
 
-def test_every_start_prints_a_fresh_link() -> None:
+def test_every_start_prints_a_fresh_link(postgres: TestServer) -> None:
     links: set[str] = set()
-    with data_folder() as place:
+    with data_folder() as place, ready_database(postgres) as database:
         for _ in range(2):
-            with terminal(place, "up", columns=120) as person:
+            with terminal(place, "up", columns=120, **database) as person:
                 told = person.read_until(r"Stop +Ctrl-C")
                 found = LINK.search(told)
                 assert found, told

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from porch.client import ApiError, AsyncPorch, Unreachable, WrongAddress
+from porch.contract.errors import InvalidInput
 from tests.client.fake import answers, problem, serving
 
 
@@ -22,6 +23,15 @@ async def test_names_cannot_leave_their_place_in_the_path() -> None:
     async with serving(answers(200, {})) as (porch, fake):
         await porch.agents.get("me", "../../x?y")
     assert fake.requests[0][1].startswith("/api/v1/workspaces/me/agents/..%2F..%2Fx%3Fy")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "run_1\n"])
+async def test_what_can_be_no_name_or_id_is_not_asked_for(name: str) -> None:
+    async with serving() as (porch, fake):
+        for asking in (porch.agents.get("me", name), porch.get_run(name), porch.approvals.get(name)):
+            with pytest.raises(InvalidInput, match="is no name or id"):
+                await asking
+    assert not fake.requests
 
 
 async def test_a_write_is_repeated_under_one_key_while_the_server_cannot_answer() -> None:

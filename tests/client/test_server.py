@@ -28,6 +28,7 @@ from tests.laws import check_run
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="finds the processes to kill in /proc"
 )
+SHORT = "[[say One.]] [[stall 0.4s]]"
 LONG = "[[tokens 60 itl=30ms]]"
 elsewhere = asyncio.to_thread
 
@@ -243,3 +244,21 @@ async def test_fifty_threads_share_one_blocking_client(house: House) -> None:
         asked = [elsewhere(porch.ask, house.agent, f"[[say Number {number}.]]") for number in range(50)]
         answers = await asyncio.gather(*asked)
     assert [answer.text for answer in answers] == [f"Number {number}." for number in range(50)]
+
+
+async def test_a_stream_that_begins_later_says_so_and_brings_its_answer(house: House) -> None:
+    workspace = house.server.credentials.workspace
+    made = await house.porch.agents.create(
+        workspace,
+        {"name": "patient", "instructions": "Act.", "model": "scripted:test", "concurrency": "queue"},
+    )
+    conversation = (await house.porch.conversations.create(workspace, made["handle"]))["id"]
+    first = house.porch.stream(conversation, SHORT)
+    reading = asyncio.create_task(first.answer())
+    await first.known()
+    second = house.porch.stream(conversation, "[[say Two.]]")
+    told: list[str] = []
+    second.on_queued = lambda: told.append("queued")
+    assert (await second.answer()).text == "Two."
+    assert (await reading).text == "One."
+    assert told == ["queued"]

@@ -1,6 +1,8 @@
 """A definition is checked key by key, and its hash says what it says, not how it was written."""
 
 import json
+import re
+import time
 from typing import Any
 
 import msgspec
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from porch.contract.definition import content_hash, encode_definition, parse_definition
+from porch.contract.definition import Approval, content_hash, encode_definition, parse_definition
 from porch.contract.errors import InvalidInput
 from tests.contract.strategies import handles, words
 
@@ -50,7 +52,17 @@ def test_an_agent_may_have_six_questions_of_two_hundred_characters() -> None:
 
 @given(words.filter(lambda key: key not in LEAST))
 def test_an_unknown_key_is_named(key: str) -> None:
-    known = {"title", "description", "questions", "tools", "plugins", "memory", "concurrency", "settings"}
+    known = {
+        "title",
+        "description",
+        "questions",
+        "tools",
+        "plugins",
+        "memory",
+        "concurrency",
+        "approval",
+        "settings",
+    }
     if key not in known:
         with pytest.raises(InvalidInput, match="unknown field"):
             parse_definition(json.dumps({**LEAST, key: 1}).encode())
@@ -62,6 +74,8 @@ def test_an_unknown_key_is_named(key: str) -> None:
         ({"name": 1}, "/name"),
         ({"settings": {"temprature": 1}}, "/settings"),
         ({"tools": ["clock", 2]}, "/tools/1"),
+        ({"tools": ["clock", "clock", "clock"]}, "/tools/1"),
+        ({"tools": ["clock"], "approval": {"tools": ["clock", "clock"]}}, "/approval/tools/1"),
         ({"questions": ["x"] * 7}, "/questions"),
         ({"questions": "When?"}, "/questions"),
         ({"questions": ["When?", 2]}, "/questions/1"),
@@ -99,3 +113,33 @@ def test_a_definition_survives_its_own_json() -> None:
     definition = parse_definition({**LEAST, "model": ["a:b", "c:d"], "settings": {"max_steps": 3}})
     assert parse_definition(encode_definition(definition)) == definition
     assert msgspec.json.decode(encode_definition(definition))["model"] == ["a:b", "c:d"]
+
+
+@pytest.mark.parametrize(
+    ("approval", "said"),
+    [
+        ({"tools": ["rocket"]}, "\"approval\" names the tool 'rocket', which the agent does not have"),
+        ({"tools": ["clock"], "expires_in": 59}, "approval.expires_in is 59"),
+        ({"tools": ["clock"], "expires_in": 30 * 86400 + 1}, "a minute to 30 days"),
+        ({"tool": "clock"}, "unknown field `tool`"),
+        (
+            {"tools": ["clock", "clock"]},
+            "\"approval.tools\" names the tool 'clock' more than once; name it once.",
+        ),
+    ],
+)
+def test_what_cannot_ask_for_approval_is_told(approval: dict[str, object], said: str) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(said)):
+        parse_definition({**LEAST, "tools": ["clock"], "approval": approval})
+
+
+def test_a_definition_may_ask_for_approval_of_its_tools() -> None:
+    found = parse_definition({**LEAST, "tools": ["clock"], "approval": {"tools": ["clock"]}})
+    assert found.approval == Approval(tools=["clock"])
+
+
+def test_as_many_tools_as_a_request_holds_are_checked_in_a_moment() -> None:
+    tools, began = [f"t{number}" for number in range(40_000)], time.perf_counter()
+    found = parse_definition({**LEAST, "tools": tools, "approval": {"tools": tools}})
+    assert time.perf_counter() - began < 2
+    assert found.tools == tools

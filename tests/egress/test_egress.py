@@ -11,8 +11,9 @@ from typing import ClassVar, cast
 import aiohttp
 import pytest
 
+from porch.background import end
 from porch.contract.errors import SetupError
-from porch.egress import Egress, EgressError, EgressSettings, Place, Reach, Redirected
+from porch.egress import Egress, EgressError, EgressSettings, Place, Reach, Redirected, client
 from porch.egress.reply import TURN_BYTES, Reply
 from porch.settings import Settings
 from tests.providers.upstream import Exchange, hang, plain, upstream
@@ -251,8 +252,32 @@ async def test_a_body_that_is_always_ready_leaves_others_their_turn() -> None:
             await asyncio.sleep(0)
 
     working = asyncio.create_task(work())
-    for _ in range(64):
-        await reply.read()
+    received = 0
+    while received < 64 * 16384:
+        received += len(await reply.read())
     working.cancel()
     reply.close()
     assert turns >= 64 * 16384 // (2 * TURN_BYTES)
+
+
+async def test_a_peer_that_reads_nothing_does_not_hold_up_the_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "CLOSE_SECONDS", 0.1)
+    connected = asyncio.Event()
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        cast("asyncio.Transport", writer.transport).pause_reading()
+        connected.set()
+
+    place = await asyncio.start_server(hold, "127.0.0.1", 0)
+    egress = Egress()
+    await egress.open()
+    url = f"http://127.0.0.1:{place.sockets[0].getsockname()[1]}/"
+    asking = asyncio.create_task(
+        egress.post(url, headers={}, body=bytes(30_000_000), reach=Reach.OPERATOR), name="asking"
+    )
+    await connected.wait()
+    async with asyncio.timeout(5):
+        await egress.close()
+    assert not asking.done()
+    await end(asking)
+    place.close()

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from starlette.responses import Response
 
+from porch import background
 from porch.contract.events import RunCancelled, RunFailed, RunFinished, RunResumed, StreamChunk
 from porch.contract.frames import KEEP_ALIVE, Cursor
 from porch.contract.ids import format_id
@@ -257,3 +258,19 @@ async def test_stopping_to_read_leaves_no_reader_behind(desk: Desk) -> None:
                 assert len(desk.runs.readers) == 1
                 break
     assert desk.runs.readers == set()
+
+
+async def test_who_stops_to_read_while_much_waits_is_held_up_by_nothing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(background, "AGAIN_SECONDS", 60.0)
+
+    async def endless(_scope: object, _receive: object, send: Any) -> None:
+        while True:
+            await send({"type": "http.response.body", "body": frames(everything()), "more_body": True})
+
+    stream: Any = endless
+    async with contextlib.aclosing(events(stream)) as items:
+        await anext(items)
+        await asyncio.sleep(0)  # what was taken has made room, and that is filled again
+    assert "Left behind" not in caplog.text

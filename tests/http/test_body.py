@@ -1,5 +1,6 @@
 """Bodies: how large, of what type, and what is wrong with them."""
 
+import gzip
 from collections.abc import Iterator
 
 import pytest
@@ -70,6 +71,19 @@ async def test_a_body_of_another_type_is_415_and_says_which_to_send(
     answer = await ada.client.post(f"{ada.path}/agents", body=b'{"a": 1}', headers=headers)
     assert (answer.status, answer.code) == (415, "unsupported_media_type")
     assert "JSON" in answer.json["detail"]
+
+
+async def test_a_compressed_body_is_415_and_says_how_to_send_it(ada: Tenant) -> None:
+    zipped = gzip.compress(b'{"a": 1}')
+    answer = await ada.client.post(
+        f"{ada.path}/agents", body=zipped, headers={**JSON, "content-encoding": "gzip"}
+    )
+    assert (answer.status, answer.code) == (415, "unsupported_media_type")
+    assert "'Content-Encoding: gzip'" in answer.json["detail"]
+    assert "send it as it is" in answer.json["detail"]
+    plain = {**JSON, "content-encoding": "identity"}
+    answer = await ada.client.post(f"{ada.path}/agents", body=b'{"a": 1}', headers=plain)
+    assert answer.code == "invalid_input"
 
 
 @pytest.mark.parametrize(

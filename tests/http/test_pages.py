@@ -266,6 +266,7 @@ async def test_a_form_is_read_in_utf_8_with_plain_line_ends(client: Client) -> N
         (b'{"a": 1}', {"content-type": "application/json"}, 415, "reads forms"),
         (b"--x", {"content-type": "multipart/form-data; boundary=x"}, 415, "reads forms"),
         (b"a=1", {}, 415, "reads forms"),
+        (b"\x1f\x8b", {**FORM, "content-encoding": "gzip"}, 415, "compressed"),
     ],
 )
 async def test_a_form_that_cannot_be_kept_is_refused_in_a_sentence(

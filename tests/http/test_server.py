@@ -11,6 +11,8 @@ import uvicorn
 from tests.http.app import DEFINITION, Tenant, World
 
 MIB = 1024 * 1024
+# For a connection that a failed test left open in the middle of a request.
+GRACE_SECONDS = 5
 
 
 @pytest.fixture
@@ -18,7 +20,13 @@ async def address(world: World) -> AsyncIterator[str]:
     """The app's address on a free port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(
-            uvicorn.Config(world.app, log_level="error", http="httptools", lifespan="off")
+            uvicorn.Config(
+                world.app,
+                log_level="error",
+                http="httptools",
+                lifespan="off",
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
         )
         serving = asyncio.create_task(server.serve([listener]))
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

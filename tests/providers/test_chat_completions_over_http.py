@@ -9,7 +9,7 @@ import pytest
 
 from porch.contract.definition import ModelSettings
 from porch.contract.errors import ModelError
-from porch.contract.events import ReasoningSealed
+from porch.contract.events import AnyEvent, PartFinished, PartStarted, ReasoningSealed, StreamChunk
 from porch.egress import Egress, EgressSettings
 from porch.providers.assembly import Assembly
 from porch.providers.chat_completions import Quirks
@@ -110,6 +110,41 @@ async def test_events_come_with_each_read_and_not_at_the_end(egress: Egress) -> 
             assert len(await anext(events)) == 2
             release.set()
             assert [event async for event in events]
+
+
+@pytest.mark.parametrize("patience", [0, 1, 2, 99])
+async def test_a_sink_takes_what_it_will_and_the_rest_comes_by_the_stream_in_order(
+    egress: Egress, patience: int
+) -> None:
+    shown, everything = asyncio.Semaphore(0), list[AnyEvent]()
+    taken = 0
+
+    def sink(events: list[AnyEvent]) -> bool:
+        nonlocal taken
+        if taken == patience or any(type(event) is not StreamChunk for event in events):
+            return False
+        taken += 1
+        everything.extend(events)
+        shown.release()
+        return True
+
+    async def one_by_one(exchange: Exchange) -> None:
+        await exchange.chunks(SAY)
+        for _ in range(3):
+            await shown.acquire()
+            await exchange.write(framed(SAY))
+        await exchange.write(framed(STOP), framed(DONE), b"0\r\n\r\n")
+
+    assembly = Assembly("s1")
+    assembly.sink = sink
+    async with upstream(one_by_one) as place:
+        async for events in chat(egress, place.url).stream(request(), assembly, StepOutcome()):
+            everything += events
+            shown.release()
+    kinds = [type(event) for event in everything]
+    assert kinds == [PartStarted, *[StreamChunk] * 4, PartFinished]
+    assert taken <= patience
+    assert bool(taken) == bool(patience)
 
 
 async def test_a_connection_is_used_again(egress: Egress) -> None:

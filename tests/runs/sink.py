@@ -1,8 +1,11 @@
 """A client's end of an ASGI response, which can be slow, stop reading, or leave."""
 
 import asyncio
+import contextlib
 from collections.abc import MutableMapping
 from typing import Any
+
+PATIENCE_SECONDS = 30.0
 
 
 class Sink:
@@ -40,7 +43,10 @@ class Sink:
         self._left.set()
 
     async def until(self, mark: bytes) -> None:
-        """Wait until this was received."""
-        while mark not in self.data:
-            self._grown.clear()
-            await self._grown.wait()
+        """Wait until this was received; fails with what was received instead."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while mark not in self.data:
+                    self._grown.clear()
+                    await self._grown.wait()
+        assert mark in self.data, f"no {mark!r} within {PATIENCE_SECONDS:g} s in: {self.data[-4000:]!r}"

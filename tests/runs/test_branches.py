@@ -53,14 +53,14 @@ async def conversation_row(desk: Desk, conversation: UUID) -> Any:
 def histories(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What each run's model was given of the conversation, oldest first."""
     seen: list[list[str]] = []
-    carry = desk.runs._carry  # pyright: ignore[reportPrivateUsage]  # where every turn passes
+    carry = desk.runs.carrier._carry  # pyright: ignore[reportPrivateUsage]  # where every turn passes
 
     async def spy(live: Any, turn: Turn) -> None:
         texts = [[part.text for part in m.parts if isinstance(part, TextPart)] for m in turn.history]
         seen.append([" ".join(words) for words in reversed(texts)])
         await carry(live, turn)
 
-    monkeypatch.setattr(desk.runs, "_carry", spy)
+    monkeypatch.setattr(desk.runs.carrier, "_carry", spy)
     return seen
 
 
@@ -166,13 +166,13 @@ async def test_a_takeover_answers_the_branch_of_its_run_and_not_the_head(
         await connection.execute("UPDATE porch.conversations SET head_message_id = NULL WHERE id = $1", where)
     other = await desk.another()
     given: list[Turn] = []
-    carry = other.carry
+    carry = other.carrier.carry
 
     def spy(live: Any, turn: Turn) -> None:
         given.append(turn)
         carry(live, turn)
 
-    other.carry = spy
+    other.carrier.carry = spy
     await desk.expire(desk.runs)
     await reading
     check_run(events_in(await desk.replay(started.run, Cursor(1, 0), other)))

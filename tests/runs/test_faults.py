@@ -4,6 +4,7 @@ import asyncio
 import logging
 import sys
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from msgspec import Struct
@@ -19,13 +20,15 @@ from porch.contract.events import (
 )
 from porch.plugins.service import Tools
 from porch.plugins.tool import ToolFailure, tool
+from porch.runs import claims, store
 from porch.runs import journal as journal_module
-from porch.runs import store
 from porch.runs import stream as stream_module
 from porch.runs.lease import Lease
 from porch.runs.live import Row
 from porch.runs.service import Runs
 from porch.storage.connection import Connection
+from porch.storage.database import Database
+from porch.storage.retrying import TransactionConflict
 from tests.laws import check_run
 from tests.runs.conftest import Desk, events_in, types
 from tests.runs.sink import Sink
@@ -172,7 +175,7 @@ async def test_a_takeover_that_fails_harms_no_other(desk: Desk, monkeypatch: pyt
     poor = await desk.start("[[stall 60s]]")
     good = await desk.start("[[tokens 400 itl=5ms]]")
     await desk.runs.stop()
-    load, failures = store.load_takeover, 0
+    load, failures = claims.load_takeover, 0
 
     async def flaky(*arguments: object) -> object:
         nonlocal failures
@@ -181,7 +184,7 @@ async def test_a_takeover_that_fails_harms_no_other(desk: Desk, monkeypatch: pyt
             raise DatabaseUnavailable("All connections were busy. Try again.")
         return await load(*arguments)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
-    monkeypatch.setattr(store, "load_takeover", flaky)
+    monkeypatch.setattr(claims, "load_takeover", flaky)
     following = await desk.another()
     events = events_in(await desk.replay(good.run, runs=following))
     check_run(events)
@@ -312,6 +315,21 @@ async def test_a_credential_that_may_only_read_cancels_nothing(desk: Desk) -> No
         await desk.runs.cancel(narrow, started.run)
     await desk.runs.cancel(desk.principal, started.run)
     assert not isinstance(events_in(await desk.replay(started.run))[-1], RunFailed)
+
+
+async def test_a_cancel_that_others_got_in_the_way_of_is_asked_for_again(desk: Desk) -> None:
+    started = await desk.start("[[stall 60s]]")
+    conflicts = iter([TransactionConflict("Others wrote at the same place.")])
+
+    class Contended:
+        def system(self) -> Any:
+            if error := next(conflicts, None):
+                raise error
+            return desk.database.system()
+
+    database = cast("Database", Contended())
+    await store.request_cancel(database, desk.principal.workspace, started.run, "user:test")
+    assert isinstance(events_in(await desk.replay(started.run))[-1], RunCancelled)
 
 
 async def test_a_heartbeat_that_fails_without_words_is_logged_by_its_name(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from porch.background import end
 from porch.contract.events import (
     TERMINAL_TYPES,
     AnyEvent,
@@ -23,7 +24,7 @@ from porch.contract.events import (
 )
 from porch.contract.frames import Cursor, split_frames
 from porch.contract.messages import Part, TextPart
-from porch.runs import service
+from porch.runs import guard
 from tests.laws import check_run
 from tests.runs.conftest import Desk, events_in, types
 from tests.runs.sink import Sink
@@ -78,10 +79,9 @@ async def test_a_cancel_at_any_moment_ends_the_run_once(desk: Desk, script: str,
     started = await desk.start(f"[[tokens 30 itl=1ms]] {script} [[stall 30s]]", tools=["clock"])
     sink = Sink()
     reading = asyncio.create_task(desk.read(desk.runs.follow_new(desk.principal, started), sink))
-    ended = asyncio.create_task(sink.until(b'"type":"run.'))
-    await asyncio.wait(
-        [asyncio.create_task(sink.until(b"id: 1-%d\n" % after)), ended], return_when=asyncio.FIRST_COMPLETED
-    )
+    come_so_far = asyncio.create_task(sink.until(b"id: 1-%d\n" % after))
+    await asyncio.wait([come_so_far, reading], return_when=asyncio.FIRST_COMPLETED)
+    await end(come_so_far)
     await desk.runs.cancel(desk.principal, started.run)
     await reading
     events = events_in(sink.data)
@@ -197,7 +197,7 @@ async def test_every_later_delta_too_reaches_the_journal_in_time_and_in_batches(
 
 
 async def test_a_quiet_stream_is_kept_alive_by_comments(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "KEEP_ALIVE_SECONDS", 0.05)
+    monkeypatch.setattr(guard, "KEEP_ALIVE_SECONDS", 0.05)
     other = await desk.another()
     started = await other.start_run(
         desk.principal, await desk.conversation(), [TextPart(text="[[stall 30s]]")]

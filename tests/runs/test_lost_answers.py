@@ -12,7 +12,7 @@ from porch.contract.events import StreamChunk
 from porch.contract.frames import Cursor
 from porch.contract.ids import new_uuid
 from porch.contract.messages import Part, TextPart
-from porch.runs import store
+from porch.runs import claims, store
 from porch.runs.journal import WRITE
 from porch.runs.live import LiveRun
 from porch.runs.reader import Reader
@@ -25,8 +25,9 @@ Query = Callable[..., Awaitable[Any]]
 
 
 def lose_one_answer(monkeypatch: pytest.MonkeyPatch, name: str, *, before: bool = False) -> list[Any]:
-    """Let a function of the store fail once, as when PostgreSQL dies right after (or before) its commit."""
-    query: Query = getattr(store, name)
+    """Let one of the statements fail once, as when PostgreSQL dies right after (or before) its commit."""
+    module = claims if hasattr(claims, name) else store
+    query: Query = getattr(module, name)
     lost: list[Any] = []
 
     async def ask(*args: Any) -> Any:
@@ -38,7 +39,7 @@ def lose_one_answer(monkeypatch: pytest.MonkeyPatch, name: str, *, before: bool 
             raise DatabaseUnavailable("The connection to PostgreSQL was lost in the middle. Try again.")
         return answer
 
-    monkeypatch.setattr(store, name, ask)
+    monkeypatch.setattr(module, name, ask)
     return lost
 
 
@@ -103,6 +104,8 @@ async def test_a_message_that_is_sent_again_under_its_key_is_never_there_twice(d
 
 async def test_a_cursor_of_an_earlier_epoch_is_never_taken_for_one_of_the_live_run(desk: Desk) -> None:
     class Nowhere:
+        waiting = 0
+
         def wake(self, live: LiveRun, *, urgent: bool) -> None: ...
 
     lease = desk.runs._lease  # pyright: ignore[reportPrivateUsage]  # a lease that holds
@@ -121,9 +124,9 @@ async def test_the_journal_takes_no_row_behind_a_gap(desk: Desk) -> None:
     nothing: list[Any] = []
 
     async def write(first: int, last: int) -> set[UUID]:
-        rows = [[workspace], [started.run], [1], [first], [last], [b"x"]]
+        rows = [[workspace], [started.run], [1], [first], [last], [b"x"], [0]]
         async with desk.database.system() as connection:
-            refused = await connection.fetch(WRITE, desk.runs.process, *rows, *([nothing] * 8))
+            refused = await connection.fetch(WRITE, desk.runs.process, *rows, *([nothing] * 12))
         return {row[0] for row in refused}
 
     async with desk.database.tenant(workspace) as connection:

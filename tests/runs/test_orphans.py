@@ -9,7 +9,7 @@ import pytest
 
 from porch.contract.errors import DatabaseUnavailable
 from porch.contract.events import RunCancelled, RunFinished
-from porch.runs import recovery, store
+from porch.runs import claims, recovery, store
 from tests.laws import check_run
 from tests.runs.conftest import Desk, events_in
 from tests.runs.sink import Sink
@@ -38,10 +38,10 @@ class Looks:
     """Counts the looks for runs that nobody carries."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._claim = store.claim_runs
+        self._claim = claims.claim_runs
         self._looked = asyncio.Condition()
         self.doubtful = 0
-        monkeypatch.setattr(store, "claim_runs", self._claim_runs)
+        monkeypatch.setattr(claims, "claim_runs", self._claim_runs)
 
     async def _claim_runs(self, database: Any, process: UUID, limit: int, known: Any = None) -> Any:
         found = await self._claim(database, process, limit, known)
@@ -107,7 +107,7 @@ async def test_a_run_that_is_lost_before_its_first_step_is_let_go(desk: Desk) ->
     started = await desk.start("[[stall 60s]]")
     before = desk.runs.live(started.run)
     assert before is not None
-    carry, seen = desk.runs.carry, 0
+    carry, seen = desk.runs.carrier.carry, 0
 
     def carry_and_lose(live: Any, turn: Any) -> None:
         nonlocal seen
@@ -116,7 +116,7 @@ async def test_a_run_that_is_lost_before_its_first_step_is_let_go(desk: Desk) ->
         if seen == 1:
             live.lose()
 
-    desk.runs.carry = carry_and_lose  # type: ignore[method-assign]
+    desk.runs.carrier.carry = carry_and_lose  # type: ignore[method-assign]
     before.lose()
     async with asyncio.timeout(10):
         while seen < 2:
@@ -135,7 +135,7 @@ async def test_what_this_process_carries_is_counted_when_it_is_asked_and_not_whi
     async with AsyncExitStack() as busy:
         for _ in range(desk.database.pool_size):
             await busy.enter_async_context(desk.database.system())
-        claiming = asyncio.create_task(store.claim_runs(desk.database, desk.runs.process, 64, lambda: known))
+        claiming = asyncio.create_task(claims.claim_runs(desk.database, desk.runs.process, 64, lambda: known))
         await asyncio.sleep(0)
         known.append(started.run)  # begun while the look waited for a connection
     assert await claiming == []

@@ -43,6 +43,19 @@ async def said(desk: Desk, new: store.NewRun, seq: int) -> None:
             await asyncio.sleep(0)
 
 
+async def test_the_model_is_asked_before_the_database(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    commit, begun = store.start_run, list[bool]()
+
+    async def start_run(database: Any, new: store.NewRun) -> Any:
+        live = desk.runs.live(new.run)
+        begun.append(live is not None and live.begun)
+        return await commit(database, new)
+
+    monkeypatch.setattr(store, "start_run", start_run)
+    await desk.ask("[[say Hi.]]")
+    assert begun == [True]
+
+
 async def test_what_the_model_says_before_the_commit_is_shown_and_written_after_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +119,6 @@ async def test_no_model_is_asked_for_a_message_into_a_conversation_at_work(
     new = await gate.asked
     assert desk.runs.live(new.run) is None
     gate.open.set()
-    with pytest.raises(ConversationBusy):
+    with pytest.raises(ConversationBusy, match=r"^run_\w+ is still being written\. Stop it"):
         await starting
     assert desk.runs.active == 1

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from porch.contract.events import RunCancelled, RunFinished
-from porch.contract.frames import START, Cursor, split_frames
+from porch.contract.frames import KEEP_ALIVE, START, Cursor, resync_frame, split_frames
+from porch.runs import guard
 from porch.runs.reader import Reader
 from tests.laws import check_run
 from tests.runs.conftest import Desk, events_in
@@ -110,6 +113,34 @@ async def test_a_reader_steps_its_socket_without_a_task_until_it_suspends() -> N
     sink.gate.set()
     await reader.settle()
     assert sink.data == b"abc"
+
+
+async def test_a_reader_stands_where_its_last_words_say_also_when_they_were_queued() -> None:
+    sink = Sink()
+    reader = Reader(sink.send, Cursor(1, 57))
+    sink.gate.clear()
+    reader.push(b"a", Cursor(1, 57))
+    reader.push(resync_frame("takeover", 50), Cursor(1, 50))
+    sink.gate.set()
+    await reader.settle()
+    assert reader.cursor == Cursor(1, 50)
+
+
+async def test_signs_of_life_do_not_push_a_full_reader_over_its_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guard, "KEEP_ALIVE_SECONDS", 0.01)
+    full, quiet = Sink(), Sink()
+    full.gate.clear()
+    reader = Reader(full.send, max_bytes=1000)
+    reader.push(b"a")
+    reader.hold(2000)  # a page of the journal of which the socket has not taken the first piece
+    sending = asyncio.create_task(guard.send_keep_alives({reader, Reader(quiet.send)}))
+    async with asyncio.timeout(5):
+        await quiet.until(KEEP_ALIVE * 2)
+    sending.cancel()
+    assert reader.end is None
+    reader.abandon()
 
 
 async def test_cancelling_ends_the_run_once_with_what_was_said(desk: Desk) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import cast
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -21,10 +21,13 @@ from porch.contract.events import (
 )
 from porch.contract.frames import Cursor
 from porch.contract.ids import new_uuid
+from porch.contract.messages import ImagePart, Part
+from porch.models.service import Models
 from porch.plugins.service import Tools
 from porch.plugins.tool import Reversibility, tool
-from porch.runs import store
+from porch.runs import claims, recovery, replay, store
 from porch.runs.lease import LeaseLost
+from porch.runs.service import Runs
 from porch.storage.connection import Connection, Record
 from porch.storage.database import Database
 from tests.laws import check_run
@@ -260,7 +263,7 @@ async def test_a_page_of_the_journal_is_of_one_moment_though_a_takeover_comes_be
             await asyncio.sleep(0.01)
 
     database = cast("Database", Interrupted(desk.database, take_over))
-    page = await store.read_journal(database, desk.principal.workspace, started.run, *seen)
+    page = await replay.read_journal(database, desk.principal.workspace, started.run, *seen)
     assert page is not None
     assert page.newer is not None or all(row.epoch == seen.epoch for row in page.rows)
 
@@ -302,6 +305,69 @@ class Interrupted:
 async def test_words_may_have_been_seen_that_never_reached_the_journal(
     desk: Desk, last_seq: int, seen: bool
 ) -> None:
-    claimed = store.Claimed(desk.principal.workspace, new_uuid(), 2)
-    assert desk.runs.adopt(claimed, last_seq).emitted_any is seen
-    desk.runs.release(claimed.run)
+    claimed = claims.Claimed(desk.principal.workspace, new_uuid(), 2)
+    assert desk.runs.carrier.adopt(claimed, last_seq).emitted_any is seen
+    desk.runs.carrier.release(claimed.run)
+
+
+async def test_a_process_that_drains_brings_the_takeover_that_it_is_in_to_its_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Long enough not to be over before its process is, on a busy machine too.
+    started, load = await desk.start("[[tokens 40 itl=50ms]]"), store.load_turn
+    entered, going = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*args: Any) -> Any:
+        entered.set()
+        await going.wait()
+        return await load(*args)
+
+    monkeypatch.setattr(store, "load_turn", slowly)
+    await desk.runs.stop()
+    second = await desk.another()
+    async with asyncio.timeout(20):
+        await entered.wait()
+        third = await desk.another()
+        leaving = asyncio.create_task(second.leave(20, True, asyncio.Event()))
+        while await third.replicas.count_others():  # until it is known that the second one leaves
+            await asyncio.sleep(0.005)
+        going.set()
+        check_run(events_in(await desk.replay(started.run, runs=third)))
+        await leaving
+
+
+async def test_what_is_abandoned_is_taken_over_at_once_however_much_it_is(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "CLAIM_LIMIT", 2)
+    started = [await desk.start("[[tokens 20 itl=5ms]]") for _ in range(5)]
+    await desk.runs.stop()
+    assert desk.egress
+    # It looks but once in a minute.
+    second = Runs(desk.database, Models({}, desk.egress), Tools(), lease_seconds=480)
+    desk.others.append(second)
+    await second.start()
+    for each in started:
+        check_run(events_in(await desk.replay(each.run, runs=second)))
+
+
+async def test_a_process_that_freezes_in_mid_start_does_not_keep_others_from_its_runs(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, frozen = await desk.start(LONG), asyncio.Event()
+
+    async def freeze(*_: object) -> None:
+        frozen.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(store, "insert_files", freeze)
+    monkeypatch.setattr(store, "PAUSE_MS", 200)
+    parts: list[Part] = [ImagePart(media_type="image/png", data="AAAA")]
+    starting = asyncio.create_task(desk.runs.start_run(desk.principal, await desk.conversation(), parts))
+    await frozen.wait()
+    second = await desk.another()
+    await desk.expire(desk.runs)
+    async with asyncio.timeout(10):
+        check_run(events_in(await desk.replay(started.run, runs=second)))
+    starting.cancel()
+    await asyncio.wait([starting])

@@ -1,11 +1,16 @@
 import asyncio
+import itertools
 import os
+import socket
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
 from porch.contract.errors import DatabaseUnavailable, PorchError, SetupError
+from porch.storage import connection as connection_module
 from porch.storage import database as module
 from porch.storage.connection import first_words
 from porch.storage.database import Database
@@ -70,6 +75,48 @@ async def test_a_cancelled_query_leaves_a_clean_connection_behind(fresh_urls: Fr
         assert await connection.fetchval(SETTING) == ""
     await other.close()
     await database.close()
+
+
+async def test_a_cancel_at_the_moment_the_connection_breaks_stays_one(fresh_urls: FreshUrls) -> None:
+    database = await Database.connect((await fresh_urls()).app, pool_size=1)
+    for before, after in itertools.product(range(4), range(2)):
+        begun: asyncio.Future[socket.socket] = asyncio.get_running_loop().create_future()
+
+        async def wait(begun: asyncio.Future[socket.socket] = begun) -> None:
+            async with database.system() as connection:
+                transport = cast("Any", connection)._transport
+                begun.set_result(socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())))
+                await connection.fetchval("SELECT pg_sleep(60)")
+
+        task = asyncio.create_task(wait())
+        with await begun as line:
+            for _ in range(before):
+                await asyncio.sleep(0)
+            line.shutdown(socket.SHUT_RDWR)
+            for _ in range(after):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task], timeout=10)
+        assert task.cancelled(), (before, after)
+    await database.ping()
+    await database.close()
+
+
+async def test_a_cancel_at_the_beginning_of_a_transaction_rolls_it_back(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def begin() -> None:
+        async with database.tenant(uuid4()):
+            await asyncio.sleep(60)
+
+    for ticks in range(12):
+        task = asyncio.create_task(begin())
+        for _ in range(ticks):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled(), ticks
+    assert caplog.messages == []
 
 
 async def test_a_query_that_cannot_be_cancelled_costs_its_connection_and_no_time(
@@ -170,6 +217,29 @@ async def test_the_app_role_is_kept_from_hanging_on(database: Database) -> None:
         assert await connection.fetchval("SHOW statement_timeout") == "30s"
         assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "1min"
         assert await connection.fetchval("SELECT current_setting('is_superuser')") == "off"
+
+
+@pytest.mark.parametrize("error", [asyncpg.ConnectionDoesNotExistError, asyncpg.InternalClientError])
+async def test_a_connection_that_breaks_as_it_is_made_is_a_sentence_and_none_is_left(
+    database: Database, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    made: list[Any] = []
+
+    async def prepare(connection: Any) -> None:
+        made.append(connection)
+        raise error("the server went away")
+
+    monkeypatch.setattr(connection_module, "prepare", prepare)
+    with pytest.raises(DatabaseUnavailable, match="does not answer: the server went away"):
+        await database.dedicated()
+    assert made[0].is_closed()
+
+    async def acquire(**_: object) -> None:
+        raise error("the server went away")
+
+    monkeypatch.setattr(database, "pool", SimpleNamespace(acquire=acquire))
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached just now: the server went away"):
+        await database.ping()
 
 
 async def test_a_dedicated_connection_listens(database: Database) -> None:

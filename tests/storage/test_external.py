@@ -11,7 +11,7 @@ import pytest
 from porch.contract.errors import SetupError
 from porch.storage.connection import Connection, connected
 from porch.storage.embedded import PostgresUrls
-from porch.storage.external import check_external, printed_provisioning
+from porch.storage.external import Facts, check_external, find_problems, printed_provisioning, read_facts
 from porch.storage.provision import inside_database, provisioning
 from tests.conftest import FreshUrls
 from tests.postgres import TestServer, with_login
@@ -67,6 +67,53 @@ async def test_the_printed_sql_mends_an_empty_database(fresh_urls: FreshUrls) ->
         assert "CREATE EXTENSION vector;" in message
         await repair(admin, message)
     await check_external(urls.app, urls.owner)
+
+
+async def test_a_server_without_the_roles_is_told_all_at_once(fresh_urls: FreshUrls) -> None:
+    """In a transaction, for which alone the session's server has none of the three roles."""
+    urls = await fresh_urls(migrated=False)
+    async with connected(urls.admin) as admin:
+        await admin.execute("BEGIN")
+        await admin.execute("DROP SCHEMA porch CASCADE; DROP EXTENSION vector")
+        for name in ("owner", "app", "definer"):
+            await admin.execute(f"ALTER ROLE porch_{name} RENAME TO elsewhere_{name}")
+        await admin.execute("CREATE ROLE serving LOGIN; CREATE ROLE migrating LOGIN")
+
+        async def look(role: str) -> Facts:
+            await admin.execute(f"SET LOCAL ROLE {role}")
+            facts = await read_facts(admin)
+            await admin.execute("RESET ROLE")
+            return facts
+
+        problems = find_problems(await look("serving"), await look("migrating"))
+        said = " ".join(problem.what for problem in problems)
+        for words in (
+            "no roles porch_app, porch_definer and porch_owner",
+            "no schema 'porch'",
+            "extension vector",
+        ):
+            assert words in said
+        for problem in problems:
+            await admin.execute(problem.sql)
+        assert find_problems(await look("serving"), await look("migrating")) == []
+        await admin.execute("SET LOCAL ROLE migrating; CREATE TABLE porch.there (); RESET ROLE")
+        await admin.execute("ROLLBACK")
+
+
+async def test_an_administrator_of_a_new_server_is_told_to_log_in_as_somebody_else(
+    fresh_urls: FreshUrls,
+) -> None:
+    async with connected((await fresh_urls(migrated=False)).admin) as admin:
+        facts = await read_facts(admin)
+    told = find_problems(replace(facts, roles=None, is_app=None, schema=False), None)
+    assert "administers the server: tenants would not be apart. Log in there as porch_app." in told[-1].what
+    assert not any("NOSUPERUSER" in problem.sql for problem in told)
+
+
+async def test_a_database_without_tables_takes_the_second_url(fresh_urls: FreshUrls) -> None:
+    urls = await fresh_urls(migrated=False)
+    assert "give --migration-url too" in await failure(urls.app)
+    await check_external((await fresh_urls()).app)
 
 
 async def test_a_login_that_is_not_the_app_role_gets_the_grant(fresh_urls: FreshUrls) -> None:

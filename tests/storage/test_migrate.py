@@ -16,6 +16,7 @@ RELEASED = {
     "sessions": "8a21a4336854b138",
     "conversations": "9da8ac9093d1654e",
     "journal": "b13a727cb40dc9fc",
+    "callers": "940b83fe1d03e8fa",
 }
 
 ONE = Migration(1, "one", "CREATE TABLE porch.one (n int); INSERT INTO porch.one VALUES (1);")

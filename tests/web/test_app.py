@@ -67,6 +67,7 @@ async def test_it_is_ready_while_it_holds_a_lease(house: House) -> None:
     await house.runs.stop()
     late = await Client(house.world.app).get("/readyz")
     assert (late.status, late.json["runs"]) == (503, "waiting for a lease")
+    assert late.headers["retry-after"] == "1"
     refused = await house.say("hello")
     assert (refused.status, refused.code) == (503, "unavailable")
     assert refused.headers["retry-after"]
@@ -77,6 +78,13 @@ async def test_metrics_tell_what_the_process_carries(house: House) -> None:
     text = (await house.ada.client.get("/metrics")).body.decode()
     assert "porch_runs_started_total 1\n" in text
     assert "porch_runs_active 0\n" in text
+    model = 'gen_ai_provider_name="scripted",gen_ai_request_model="test"'
+    chat = f'gen_ai_operation_name="chat",{model}'
+    assert f"gen_ai_client_operation_time_to_first_chunk_seconds_count{{{chat}}} 1\n" in text
+    # One model has one name, whatever is measured of it.
+    for name in ("porch_run_time_to_first_text", "gen_ai_invoke_agent_duration"):
+        assert f"{name}_seconds_count{{{model}}} 1\n" in text
+    assert "porch_journal_lag_seconds_count" in text
 
 
 @pytest.mark.parametrize(
@@ -85,7 +93,7 @@ async def test_metrics_tell_what_the_process_carries(house: House) -> None:
         ({"tools": ["rocket"]}, "rocket"),
         ({"model": "nowhere:x"}, "nowhere"),
         ({"colour": "red"}, "colour"),
-        ({"concurrency": "queue"}, "concurrency"),
+        ({"concurrency": "sometimes"}, "concurrency"),
     ],
 )
 async def test_a_definition_that_cannot_work_is_refused_and_names_what_is_wrong(

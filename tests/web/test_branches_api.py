@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from porch.contract.events import RunFinished, RunStarted
+from porch.contract.ids import parse_id
 from tests.http.client import Answer
 from tests.laws import check_run
 from tests.runs.conftest import events_in
@@ -145,3 +146,16 @@ async def test_a_deleted_conversation_s_runs_are_gone_and_come_back(house: House
     await house.ada.client.post(f"{where}/restore")
     assert (await house.ada.client.get(f"/api/v1/runs/{run}")).json["status"] == "finished"
     answered(await house.say("[[say Two.]]", where))
+
+
+async def test_nothing_is_remembered_of_a_conversation_that_was_deleted(house: House) -> None:
+    where = await house.conversation()
+    await house.say("[[say Hello.]]", where)
+    remembered = parse_id("conv", where.rpartition("/")[2])
+    assert remembered
+    recall, workspace = house.runs.recall, house.ada.workspace
+    assert (found := recall.take(workspace, remembered))
+    assert found.message
+    await house.say("[[say Hello.]]", where)
+    assert (await house.ada.client.delete(where)).status == 204
+    assert recall.take(workspace, remembered) is None

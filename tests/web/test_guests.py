@@ -29,11 +29,15 @@ FOR_GUESTS = {
     "GET /api/v1/conversations/{conversation}",
     "GET /api/v1/conversations/{conversation}/messages",
     "GET /api/v1/conversations/{conversation}/messages/{message}/parts/{part}",
+    "GET /api/v1/conversations/{conversation}/queue",
     "POST /api/v1/conversations/{conversation}/runs",
     "POST /api/v1/conversations/{conversation}/messages/{message}/regenerate",
     "GET /api/v1/runs/{run}",
     "GET /api/v1/runs/{run}/events",
     "POST /api/v1/runs/{run}/cancel",
+    "GET /api/v1/approvals",
+    "GET /api/v1/approvals/{approval}",
+    "POST /api/v1/runs/{run}/approvals/{approval}",
 }
 DOOR = "POST /@{ws}/{agent}/guests"
 ENDLESS = "[[tokens 3]] [[stall]]"
@@ -171,6 +175,7 @@ async def test_what_others_have_is_not_found(house: House, guest: Visitor) -> No
         for method, path in (
             ("GET", ""),
             ("GET", "/messages"),
+            ("GET", "/queue"),
             ("GET", f"/messages/{message}/parts/0"),
             ("POST", "/runs"),
             ("POST", f"/messages/{message}/regenerate"),
@@ -301,7 +306,7 @@ async def test_taking_a_site_out_ends_what_is_being_streamed_to_it(house: House,
     run = await begun(guest, where)
     stream = asyncio.create_task(guest.ask("GET", f"{run}/events"))
     async with asyncio.timeout(5):
-        while not house.runs.readers:
+        while not any(reader.cursor.seq for reader in house.runs.readers):
             await asyncio.sleep(0.01)
     await embed_in(house.ada)
     async with asyncio.timeout(5):

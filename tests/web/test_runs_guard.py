@@ -35,9 +35,9 @@ async def begun(house: House) -> str:
 
 
 async def reading(house: House, count: int) -> None:
-    """Wait until so many read."""
+    """Wait until so many read, and have read something."""
     async with asyncio.timeout(5):
-        while len(house.runs.readers) != count:
+        while len(house.runs.readers) != count or not all(each.cursor.seq for each in house.runs.readers):
             await asyncio.sleep(0.01)
 
 

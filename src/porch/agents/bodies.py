@@ -1,15 +1,16 @@
 """What the agents' routes answer, as OpenAPI shows it."""
 
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from porch.agents.model import Agent, Conversation, Hit, Version
 from porch.contract.definition import Definition
 from porch.contract.ids import format_id
 from porch.contract.principal import Principal
+from porch.http.body_model import BodyModel
 
 AGENT_ID, CONVERSATION_ID, MESSAGE_ID, RUN_ID, USER_ID = (
     f"{prefix}_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b" for prefix in ("agt", "conv", "msg", "run", "usr")
@@ -27,7 +28,7 @@ DEFINITION: dict[str, Any] = {
 HASH = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
-class AgentBody(BaseModel):
+class AgentBody(BodyModel):
     """An agent and its draft."""
 
     id: str = Field(examples=[AGENT_ID])
@@ -46,7 +47,7 @@ class ChangedAgentBody(AgentBody):
     warnings: list[str] = Field(examples=[["ANTHROPIC_API_KEY is not set; set it and start Porch again."]])
 
 
-class VersionBody(BaseModel):
+class VersionBody(BodyModel):
     """A version: it never changes."""
 
     agent: str = Field(examples=["@ada/helper"])
@@ -64,7 +65,7 @@ class PublishedVersionBody(VersionBody):
     warnings: list[str]
 
 
-class Publication(BaseModel):
+class Publication(BodyModel):
     """What a new version is given besides the draft."""
 
     model_config = ConfigDict(
@@ -74,7 +75,7 @@ class Publication(BaseModel):
     note: str = ""
 
 
-class ConversationRequest(BaseModel):
+class ConversationRequest(BodyModel):
     """A conversation to be begun."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"title": "Plans for Sunday"}]})
@@ -87,7 +88,7 @@ class ConversationRequest(BaseModel):
     )
 
 
-class ConversationChange(BaseModel):
+class ConversationChange(BodyModel):
     """What is to be different about a conversation."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"title": "Plans for Sunday"}]})
@@ -100,14 +101,14 @@ class ConversationChange(BaseModel):
     )
 
 
-class ParticipantBody(BaseModel):
+class ParticipantBody(BodyModel):
     """Who the agent talks to."""
 
     kind: str = Field(examples=["user"])
     id: str = Field(examples=[USER_ID])
 
 
-class ConversationBody(BaseModel):
+class ConversationBody(BodyModel):
     """A conversation."""
 
     id: str = Field(examples=[CONVERSATION_ID])
@@ -120,6 +121,14 @@ class ConversationBody(BaseModel):
         examples=[MESSAGE_ID], description="The last message of the branch that is shown and continued."
     )
     active_run: str | None = Field(examples=[RUN_ID], description="The run at work in it now.")
+    concurrency: Literal["reject", "queue", "interrupt"] | None = Field(
+        default=None,
+        examples=["queue"],
+        description="What becomes of a message while another is answered, as its agent says; null in lists.",
+    )
+    waiting: int | None = Field(
+        default=None, examples=[0], description="How many messages wait under `/queue`; null in lists."
+    )
     created_at: datetime
     updated_at: datetime
 
@@ -133,7 +142,7 @@ class FoundConversationBody(ConversationBody):
     )
 
 
-class MessageBody(BaseModel):
+class MessageBody(BodyModel):
     """A message. `parent` is the one it follows.
 
     `parts` are text, reasoning, refusals, tool calls and results; pictures and files, whose bytes are at `url`.
@@ -188,6 +197,8 @@ def conversation_body(principal: Principal, conversation: Conversation) -> Conve
         draft=conversation.draft,
         head=format_id("msg", conversation.head_message_id) if conversation.head_message_id else None,
         active_run=format_id("run", conversation.active_run) if conversation.active_run else None,
+        concurrency=conversation.concurrency,
+        waiting=conversation.waiting,
         created_at=conversation.created_at,
         updated_at=conversation.updated_at,
     )

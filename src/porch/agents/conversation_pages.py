@@ -7,6 +7,7 @@ from fastapi import Path, Query, Request
 from starlette.responses import Response
 
 from porch.agents.activity import Activity
+from porch.agents.conversation_routes import delete
 from porch.agents.conversation_views import (
     conversation_view,
     hit_view,
@@ -116,9 +117,9 @@ async def rename(request: Request, principal: Writer, conversation: str) -> Resp
 
 
 @router.post("/conversations/{conversation}/delete")
-async def delete(request: Request, principal: Writer, conversation: str) -> Response:
+async def take_away(request: Request, principal: Writer, conversation: str) -> Response:
     """Takes it away; the list then offers to bring it back."""
-    found = await Conversations(database(request)).delete(principal, conversation)
+    found = await delete(request, principal, conversation)
     return redirect(request, f"/conversations?deleted={format_id('conv', found.id)}")
 
 

@@ -1,6 +1,8 @@
 """Conversations and their messages over HTTP."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Literal, cast
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
@@ -19,6 +21,7 @@ from porch.agents.bodies import (
 )
 from porch.agents.conversations import Conversations
 from porch.agents.files import file_headers
+from porch.agents.model import Conversation
 from porch.agents.share_routes import router as shares
 from porch.contract.ids import parse_id
 from porch.contract.principal import Principal
@@ -30,6 +33,12 @@ from porch.http.state import database
 
 router: APIRouter = api_router("/api/v1", "conversations")
 
+Opened = Callable[[UUID, Conversation], None]
+"""Told, as `app.state.conversation_opened`, of a workspace's new conversation."""
+
+Deleted = Callable[[UUID], None]
+"""Told, as `app.state.conversation_deleted`, of a conversation that was taken away."""
+
 OF_AGENT = "/workspaces/{ws}/agents/{agent}/conversations"
 
 Reader = Annotated[Principal, requires("read:conversations")]
@@ -37,6 +46,14 @@ Participant = Annotated[Principal, requires("read:conversations", guests=True)]
 Writer = Annotated[Principal, requires("write:conversations")]
 AgentName = Annotated[str, Path(description="The agent, by handle or id.", examples=["helper"])]
 ConversationId = Annotated[str, Path(examples=[CONVERSATION_ID])]
+
+
+async def delete(request: Request, principal: Principal, conversation: str) -> Conversation:
+    """Take a conversation away, also from where it is remembered. Raises what `Conversations.delete` does."""
+    found = await Conversations(database(request)).delete(principal, conversation)
+    if deleted := cast("Deleted | None", getattr(request.app.state, "conversation_deleted", None)):
+        deleted(found.id)
+    return found
 
 
 @router.post(
@@ -58,6 +75,8 @@ async def create_conversation(
     async def write() -> Response:
         title, draft = (wanted.title, wanted.draft) if wanted else ("", False)
         conversation = await Conversations(database(request)).create(principal, agent, title, draft=draft)
+        if opened := cast("Opened | None", getattr(request.app.state, "conversation_opened", None)):
+            opened(principal.workspace, conversation)
         body = conversation_body(principal, conversation)
         return Response(body.model_dump_json(), 201, media_type="application/json")
 
@@ -139,7 +158,7 @@ async def delete_conversation(request: Request, principal: Writer, conversation:
 
     `POST …/restore` brings it back within ten minutes; after that it is gone for good.
     """
-    await Conversations(database(request)).delete(principal, conversation)
+    await delete(request, principal, conversation)
 
 
 @router.post(
@@ -173,7 +192,11 @@ async def list_messages(
     paging: Paging,
     order: Annotated[Literal["oldest", "newest"], Query(description="Which come first.")] = "oldest",
 ) -> Response:
-    """Messages of all branches in the order they came; `parent` links them.
+    """Messages of all branches in the order in which they were made; `parent` links them.
+
+    That is not always the order in which they are read: a message that waited for its turn was made when it was
+    sent, before the answers that it follows. What the conversation shows is its `head`, the `parent` of that, and
+    so on; `…/export` has it in order.
 
     A picture or file stands there with its type, size in bytes and `url`, the server's path of its bytes.
     """

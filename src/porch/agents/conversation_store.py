@@ -8,21 +8,31 @@ import msgspec
 
 from porch.agents.activity import Activity
 from porch.agents.model import Agent, Conversation, Hit
+from porch.agents.obstacles import Reason
 from porch.contract.ids import format_id, new_uuid
 from porch.contract.messages import Message, Part
 from porch.contract.principal import Principal
 from porch.storage.connection import Connection, Record
 from porch.storage.database import Database
 
-SELECT = (
+_COLUMNS = (
     "SELECT c.id, c.agent_id, a.handle AS agent_handle, c.participant_kind, c.participant_id, c.title, c.draft,"
     " c.head_message_id, c.created_at, c.updated_at,"
     " (SELECT r.id FROM porch.runs r WHERE r.workspace_id = c.workspace_id AND r.conversation_id = c.id"
     "  AND r.status IN ('running', 'paused')) AS active_run"
+)
+# In the same statement as `active_run`: a run that begins leaves the one and is in the other, in no moment in neither.
+_WAITING = (
+    ", (SELECT count(*) FROM porch.queued_runs q"
+    "  WHERE q.workspace_id = c.workspace_id AND q.conversation_id = c.id) AS waiting"
+)
+_FROM = (
     " FROM porch.conversations c"
     " JOIN porch.agents a ON a.workspace_id = c.workspace_id AND a.id = c.agent_id"
     " WHERE c.workspace_id = $1"
 )
+SELECT = _COLUMNS + _FROM
+SELECT_ONE = _COLUMNS + _WAITING + _FROM
 ALIVE = " AND c.deleted_at IS NULL"
 BEGUN = " AND (c.head_message_id IS NOT NULL OR c.title <> '')"
 # How long a deleted conversation can be restored.
@@ -48,7 +58,9 @@ async def insert_conversation(
         title,
         draft,
     )
-    return Conversation(agent_handle=agent.handle, active_run=None, **dict(cast("Record", row).items()))
+    return Conversation(
+        agent_handle=agent.handle, active_run=None, waiting=0, **dict(cast("Record", row).items())
+    )
 
 
 async def read_conversation(
@@ -56,7 +68,7 @@ async def read_conversation(
 ) -> Conversation | None:
     """One conversation; `lock` keeps runs from starting in it till the transaction's end."""
     row = await connection.fetchrow(
-        f"{SELECT}{ALIVE} AND c.id = $2{' FOR UPDATE OF c' if lock else ''}", workspace, conversation
+        f"{SELECT_ONE}{ALIVE} AND c.id = $2{' FOR UPDATE OF c' if lock else ''}", workspace, conversation
     )
     return _conversation(row) if row else None
 
@@ -141,11 +153,18 @@ async def search_conversations(
     ]
 
 
-async def conversation_is_busy(connection: Connection, workspace: UUID, conversation: UUID) -> bool:
-    """Whether a run in it has not ended. Asked after the lock: `active_run` was read before it was waited for."""
+async def conversation_waits_for(
+    connection: Connection, workspace: UUID, conversation: UUID
+) -> Reason | None:
+    """Why a run in it has not ended; None where all have.
+
+    Asked after the lock: `active_run` was read before that was waited for.
+    """
     return await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM porch.runs WHERE workspace_id = $1 AND conversation_id = $2"
-        " AND status IN ('running', 'paused'))",
+        "SELECT coalesce((SELECT CASE status WHEN 'paused' THEN coalesce(paused_for, 'answer') ELSE 'answer' END"
+        "  FROM porch.runs WHERE workspace_id = $1 AND conversation_id = $2 AND status IN ('running', 'paused')"
+        "  LIMIT 1),"
+        " (SELECT 'answer' FROM porch.queued_runs WHERE workspace_id = $1 AND conversation_id = $2 LIMIT 1))",
         workspace,
         conversation,
     )
@@ -190,7 +209,7 @@ async def read_deleted(
 ) -> Conversation | None:
     """A conversation deleted so shortly ago that it can be restored; `lock` keeps it so till the transaction's end."""
     row = await connection.fetchrow(
-        f"{SELECT} AND c.id = $2 AND c.deleted_at > now() - $3::interval{' FOR UPDATE OF c' if lock else ''}",
+        f"{SELECT_ONE} AND c.id = $2 AND c.deleted_at > now() - $3::interval{' FOR UPDATE OF c' if lock else ''}",
         workspace,
         conversation,
         UNDO,

@@ -15,6 +15,7 @@ from porch.agents import store as agents
 from porch.agents.activity import Activity
 from porch.agents.files import Attached, fill, has_files, read_file, with_urls, without_names
 from porch.agents.model import Conversation, Hit
+from porch.agents.obstacles import HERE, obstacle
 from porch.agents.service import reach_agent
 from porch.contract.attachments import MAX_ATTACHED_BYTES
 from porch.contract.definition import Definition
@@ -26,6 +27,7 @@ from porch.contract.text import check_text
 from porch.identity.limits import CONVERSATIONS, use_limit
 from porch.storage.connection import Connection
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 MAX_TITLE_BYTES = 400
 MAX_SEARCH_BYTES = 800
@@ -39,6 +41,7 @@ class Conversations:
 
     database: Database
 
+    @retried
     async def create(
         self, principal: Principal, agent: str, title: str = "", *, draft: bool = False
     ) -> Conversation:
@@ -53,7 +56,8 @@ class Conversations:
                 principal.require("write", "agents", format_id("agt", found.id))
             if principal.kind == "guest":
                 await use_limit(connection, principal.workspace, CONVERSATIONS, principal.id)
-            return await store.insert_conversation(connection, principal, found, title, draft=draft)
+            made = await store.insert_conversation(connection, principal, found, title, draft=draft)
+            return await _with_conduct(connection, principal.workspace, made)
 
     async def page(
         self, principal: Principal, agent: str, *, before: UUID | None, limit: int
@@ -95,8 +99,10 @@ class Conversations:
         """One conversation by id. Raises NotFound."""
         principal.require("read", "conversations")
         async with self.database.tenant(principal.workspace) as connection:
-            return await reach_conversation(connection, principal, conversation)
+            found = await reach_conversation(connection, principal, conversation)
+            return await _with_conduct(connection, principal.workspace, found)
 
+    @retried
     async def update(
         self, principal: Principal, conversation: str, *, title: str | None = None, head: str | None = None
     ) -> Conversation:
@@ -112,15 +118,14 @@ class Conversations:
             if title is not None:
                 await store.rename_conversation(connection, workspace, found.id, check_title(title))
             if head is not None:
-                if await store.conversation_is_busy(connection, workspace, found.id):
-                    raise ConversationBusy(
-                        "An answer is being written in this conversation. Stop it or wait for its end, then "
-                        "switch to another branch."
-                    )
+                if reason := await store.conversation_waits_for(connection, workspace, found.id):
+                    raise ConversationBusy(obstacle(principal, reason, HERE, "switch to another branch"))
                 if not await store.move_head(connection, workspace, found.id, parse_id("msg", head)):
                     raise NotFound(f"There is no message {head[:80]!r} in this conversation.")
-            return await reach_conversation(connection, principal, conversation)
+            changed = await reach_conversation(connection, principal, conversation)
+            return await _with_conduct(connection, workspace, changed)
 
+    @retried
     async def delete(self, principal: Principal, conversation: str) -> Conversation:
         """Takes a conversation out of every read; for ten minutes it can be restored.
 
@@ -129,13 +134,12 @@ class Conversations:
         principal.require("write", "conversations")
         async with self.database.tenant(principal.workspace) as connection:
             found = await reach_conversation(connection, principal, conversation, lock=True)
-            if await store.conversation_is_busy(connection, principal.workspace, found.id):
-                raise Conflict(
-                    "An answer is being written in this conversation. Stop it or wait for its end, then delete it."
-                )
+            if reason := await store.conversation_waits_for(connection, principal.workspace, found.id):
+                raise Conflict(obstacle(principal, reason, HERE, "delete the conversation"))
             await store.mark_deleted(connection, principal.workspace, found.id)
             return found
 
+    @retried
     async def restore(self, principal: Principal, conversation: str) -> Conversation:
         """A deleted conversation as it was. Raises NotFound when it is too late, and for all others' as ever."""
         principal.require("write", "conversations")
@@ -148,7 +152,7 @@ class Conversations:
                     "ten minutes."
                 )
             await store.unmark_deleted(connection, principal.workspace, found.id)
-            return found
+            return await _with_conduct(connection, principal.workspace, found)
 
     async def restorable(self, principal: Principal, conversation: str) -> Conversation | None:
         """A conversation deleted so shortly ago that it can be restored, or None."""
@@ -275,6 +279,11 @@ async def agent_of(connection: Connection, workspace: UUID, conversation: Conver
         return agent.draft
     version = await agents.read_version(connection, workspace, agent.id, agent.latest_version)
     return version.definition if version else agent.draft
+
+
+async def _with_conduct(connection: Connection, workspace: UUID, found: Conversation) -> Conversation:
+    agent = await agent_of(connection, workspace, found)
+    return msgspec.structs.replace(found, concurrency=agent.concurrency or "reject")
 
 
 def check_title(title: str) -> str:

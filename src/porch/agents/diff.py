@@ -31,6 +31,7 @@ LABELS = {
     "plugins": "Plugins",
     "memory": "Memory",
     "concurrency": "Concurrency",
+    "approval": "Approval",
     "settings": "Settings",
 }
 _WORD = re.compile(r"\w+|\s+|[^\w\s]")

@@ -19,14 +19,18 @@ from porch.contract.definition import (
     MAX_STEPS,
     MODEL,
     Definition,
+    definition_value,
     question_fault,
 )
 from porch.contract.errors import InvalidInput
 
 Sheet = dict[str, str]
-"""What stands in the form's fields, by name; a ticked tool `x` is `tool:x` with "on"."""
+"""What stands in the form's fields, by name; a ticked tool `x` is `tool:x` with "on", one that waits for a person
+`ask:x`. A form that can say the latter holds `ask:` too.
+"""
 
-TOOL = "tool:"
+TOOL, ASK = "tool:", "ask:"
+BOXES = (TOOL, ASK)
 SETTINGS = (
     "temperature",
     "top_p",
@@ -42,7 +46,18 @@ SETTINGS = (
 )
 EFFORTS = ("none", "minimal", "low", "medium", "high")
 CHOICES = ("auto", "none", "required")
-FIELDS = ("name", "title", "description", "instructions", "questions", "model", "fallbacks", *SETTINGS)
+CONCURRENCY = ("reject", "queue", "interrupt")
+FIELDS = (
+    "name",
+    "title",
+    "description",
+    "instructions",
+    "questions",
+    "model",
+    "fallbacks",
+    "concurrency",
+    *SETTINGS,
+)
 # Kept apart from the contract's limits: a line that is over them is no title.
 MAX_TITLE = 120
 MAX_DESCRIPTION = 600
@@ -70,17 +85,20 @@ def sheet_of(definition: Definition) -> Sheet:
         "questions": "\n".join(definition.questions),
         "model": definition.models[0],
         "fallbacks": "\n".join(definition.models[1:]),
+        "concurrency": definition.concurrency or "",
     }
     for name in SETTINGS:
         sheet[name] = _shown(getattr(settings, name)) if settings else ""
     sheet |= {TOOL + tool: "on" for tool in definition.tools or []}
+    if definition.approval:
+        sheet |= {ASK + tool: "on" for tool in definition.approval.tools}
     return {name: _unix(text) for name, text in sheet.items()}
 
 
 def sheet_from(form: Mapping[str, str]) -> Sheet:
     """The fields as somebody sent them; one that a page of an older Porch did not have is not there."""
     sheet = {name: _unix(form[name]) for name in FIELDS if name in form}
-    return sheet | {name: "on" for name in form if name.startswith(TOOL)}
+    return sheet | {name: "on" for name in form if name.startswith(BOXES)}
 
 
 def read_revision(form: Mapping[str, str]) -> int:
@@ -138,7 +156,7 @@ def read_changes(sheet: Sheet, draft: Definition) -> dict[str, Any]:
         patch["settings"] = settings
     if any(name.startswith(TOOL) for name in changed):
         patch["tools"] = _tools(sheet, draft) or None
-    return patch
+    return patch | _approval(sheet, draft)
 
 
 def apply_changes(draft: Definition, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +164,7 @@ def apply_changes(draft: Definition, changes: Mapping[str, Any]) -> dict[str, An
 
     A merge patch could not: within an answer's schema, null and absent are two things.
     """
-    value = cast("dict[str, Any]", msgspec.to_builtins(draft))
+    value = definition_value(draft)
     wanted: dict[str, Any] = {**value, **changes}
     if "settings" in changes:
         settings: dict[str, Any] = {**value.get("settings", {}), **changes["settings"]}
@@ -167,8 +185,19 @@ def field_of(pointer: str) -> str:
 def _tools(sheet: Sheet, draft: Definition) -> list[str]:
     """The ticked tools: those of the draft in its order, then the others."""
     ticked = {name.removeprefix(TOOL) for name in sheet if name.startswith(TOOL)}
-    kept = [tool for tool in draft.tools or [] if tool in ticked]
+    kept = [tool for tool in dict.fromkeys(draft.tools or []) if tool in ticked]
     return kept + sorted(ticked - set(kept))
+
+
+def _approval(sheet: Sheet, draft: Definition) -> dict[str, Any]:
+    """The tools that wait for a person, where that changed: only one that the agent has can."""
+    before = draft.approval.tools if draft.approval else []
+    wanted = [name.removeprefix(ASK) for name in sheet if name.startswith(ASK)] if ASK in sheet else before
+    asked = [tool for tool in _tools(sheet, draft) if tool in wanted]
+    if sorted(asked) == sorted(before):
+        return {}
+    kept = cast("dict[str, Any]", msgspec.to_builtins(draft.approval)) if draft.approval else {}
+    return {"approval": {**kept, "tools": asked} if asked else None}
 
 
 def _choice_fault(sheet: Sheet, changed: set[str]) -> str:
@@ -312,6 +341,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "questions": _questions,
     "model": _model,
     "fallbacks": _models,
+    "concurrency": _one_of(*CONCURRENCY),
     "temperature": _fraction,
     "top_p": _fraction,
     "max_output_tokens": _whole(1, MAX_TOKENS),

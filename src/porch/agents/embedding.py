@@ -16,6 +16,7 @@ from porch.identity.guests import Visit, admit
 from porch.identity.origins import OriginNotAllowed, parse_origins
 from porch.storage.connection import Connection
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 
 class NotPublished(Conflict):
@@ -50,6 +51,7 @@ class Embedding:
             found = await reach_agent(connection, principal, agent, "read")
             return found, await store.list_origins(connection, principal.workspace, found.id)
 
+    @retried
     async def replace(
         self, principal: Principal, agent: str, origins: Sequence[str]
     ) -> tuple[Agent, list[str]]:
@@ -68,6 +70,7 @@ class Embedding:
             await store.replace_origins(connection, principal.workspace, found.id, wanted)
         return found, wanted
 
+    @retried
     async def admit(
         self, ws: str, agent: str, origin: str | None, *, known_by: str | None, address: str | None
     ) -> Admitted:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from porch.agents.embedding import Admitted, Embedding, NotEmbeddedThere
@@ -13,6 +13,7 @@ from porch.contract.ids import format_id
 from porch.contract.principal import Principal
 from porch.http.addresses import caller_address
 from porch.http.auth import public, requires, sent_origin
+from porch.http.body_model import BodyModel
 from porch.http.cross_origin import TELL_ANYBODY
 from porch.http.problem import PROBLEMS, documented
 from porch.http.routing import api_router
@@ -26,7 +27,7 @@ EMBEDDING = "/workspaces/{ws}/agents/{agent}/embedding"
 AgentName = Annotated[str, Path(description="The agent, by handle or id.", examples=["helper"])]
 
 
-class EmbeddingBody(BaseModel):
+class EmbeddingBody(BodyModel):
     """The sites that may embed an agent."""
 
     model_config = ConfigDict(
@@ -40,7 +41,7 @@ class EmbeddingBody(BaseModel):
     )
 
 
-class EmbeddedAgentBody(BaseModel):
+class EmbeddedAgentBody(BodyModel):
     """What a visitor may know of an agent, as its latest version has it."""
 
     name: str = Field(examples=["@ada/helper"])
@@ -49,7 +50,7 @@ class EmbeddedAgentBody(BaseModel):
     suggestions: list[str] = Field(examples=[["What day is it?"]], description="First messages to offer.")
 
 
-class VisitBody(BaseModel):
+class VisitBody(BodyModel):
     """A guest's token, for an hour."""
 
     token: str = Field(

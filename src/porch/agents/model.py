@@ -1,6 +1,7 @@
 """Agents, their versions, and the conversations people have with them."""
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
@@ -44,7 +45,8 @@ class Conversation(Struct, frozen=True, kw_only=True):
     """A conversation between a participant and an agent.
 
     `draft` says that the agent's draft answers. `head_message_id` ends the branch that is shown and continued;
-    `active_run` is at work now.
+    `active_run` is at work now. Of one conversation it is told how its agent takes messages meanwhile, its
+    `concurrency`, and how many are `waiting` besides that run, both as of one moment; lists leave it out.
     """
 
     id: UUID
@@ -58,6 +60,8 @@ class Conversation(Struct, frozen=True, kw_only=True):
     draft: bool
     head_message_id: UUID | None
     active_run: UUID | None
+    concurrency: Literal["reject", "queue", "interrupt"] | None = None
+    waiting: int | None = None
 
 
 class Hit(Struct, frozen=True, kw_only=True):

@@ -62,7 +62,7 @@ CARDS = 24
 BLANK = Template(
     name="blank",
     summary="An empty sheet: you write every word of it.",
-    definition=Definition(name="agent", instructions="", model=BUNDLED),
+    definition=Definition(name="agent", instructions="", model=BUNDLED, concurrency="queue"),
 )
 
 

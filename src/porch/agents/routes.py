@@ -1,7 +1,7 @@
 """Agents and their versions over HTTP."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Request
 from starlette.responses import Response
@@ -20,14 +20,13 @@ from porch.agents.bodies import (
 from porch.agents.conversation_routes import router as conversations
 from porch.agents.embedding_routes import router as embedding
 from porch.agents.model import Agent
-from porch.agents.service import Agents
+from porch.agents.views import agents_of
 from porch.contract.errors import InvalidInput
 from porch.contract.principal import Principal
 from porch.http.auth import requires
 from porch.http.idempotency import IDEMPOTENT, once
 from porch.http.pagination import Page, Paging, cut, encode_cursor
 from porch.http.routing import api_router
-from porch.http.state import database
 
 router: APIRouter = api_router("/api/v1", "agents")
 
@@ -57,7 +56,7 @@ async def create_agent(request: Request, principal: Writer) -> Response:
     """Takes a definition; it becomes the draft. An unknown key is an error, an unset key of a provider a warning."""
 
     async def write() -> Response:
-        agent, warnings = await _agents(request).create(principal, await request.json())
+        agent, warnings = await agents_of(request).create(principal, await request.json())
         return _changed(principal, agent, warnings, 201)
 
     return await once(request, principal, write)
@@ -66,7 +65,7 @@ async def create_agent(request: Request, principal: Writer) -> Response:
 @router.get(AGENTS, operation_id="listAgents", summary="List agents")
 async def list_agents(request: Request, principal: Reader, paging: Paging) -> Page[AgentBody]:
     """The workspace's agents, newest first."""
-    rows = await _agents(request).page(principal, before=paging.after_id("agents"), limit=paging.limit + 1)
+    rows = await agents_of(request).page(principal, before=paging.after_id("agents"), limit=paging.limit + 1)
     shown, last = cut(rows, paging.limit)
     return Page[AgentBody](
         items=[agent_body(principal, row) for row in shown],
@@ -77,7 +76,7 @@ async def list_agents(request: Request, principal: Reader, paging: Paging) -> Pa
 @router.get(AGENT, operation_id="getAgent", summary="Read an agent", response_model=AgentBody)
 async def get_agent(request: Request, principal: AgentReader, agent: AgentName) -> Response:
     """The agent with its draft; the ETag is the draft's revision."""
-    found = await _agents(request).read(principal, agent)
+    found = await agents_of(request).read(principal, agent)
     return _with_etag(found, agent_body(principal, found).model_dump_json(), 200)
 
 
@@ -92,7 +91,7 @@ async def replace_agent(
     request: Request, principal: AgentWriter, agent: AgentName, if_match: IfMatch = None
 ) -> Response:
     """Takes a whole definition; another `name` renames the agent. Published versions stay as they are."""
-    changed, warnings = await _agents(request).replace(
+    changed, warnings = await agents_of(request).replace(
         principal, agent, await request.json(), _revision(if_match)
     )
     return _changed(principal, changed, warnings)
@@ -109,7 +108,7 @@ async def change_agent(
     request: Request, principal: AgentWriter, agent: AgentName, if_match: IfMatch = None
 ) -> Response:
     """Takes the keys to change as a JSON merge patch."""
-    changed, warnings = await _agents(request).patch(
+    changed, warnings = await agents_of(request).patch(
         principal, agent, await request.json(), _revision(if_match)
     )
     return _changed(principal, changed, warnings)
@@ -118,7 +117,7 @@ async def change_agent(
 @router.delete(AGENT, status_code=204, operation_id="deleteAgent", summary="Delete an agent")
 async def delete_agent(request: Request, principal: AgentWriter, agent: AgentName) -> None:
     """Removes it with its versions, conversations, messages and runs; 409 while a run is at work."""
-    await _agents(request).delete(principal, agent)
+    await agents_of(request).delete(principal, agent)
 
 
 @router.post(
@@ -142,7 +141,7 @@ async def publish_version(
     """Makes the draft an immutable version, which answers from the next message on."""
 
     async def write() -> Response:
-        found, version, new, warnings = await _agents(request).publish(
+        found, version, new, warnings = await agents_of(request).publish(
             principal, agent, note=publication.note if publication else "", revision=_revision(if_match)
         )
         record = version_body(principal, found.handle, version).model_dump()
@@ -157,7 +156,7 @@ async def list_versions(
     request: Request, principal: AgentReader, agent: AgentName, paging: Paging
 ) -> Page[VersionBody]:
     """Published versions, newest first."""
-    found, rows = await _agents(request).versions(
+    found, rows = await agents_of(request).versions(
         principal, agent, before=paging.after_number("versions"), limit=paging.limit + 1
     )
     shown, last = cut(rows, paging.limit)
@@ -175,17 +174,12 @@ async def get_version(
     number: Annotated[int, Path(ge=1, le=2**31 - 1, examples=[2])],
 ) -> VersionBody:
     """One immutable version."""
-    found, version = await _agents(request).version(principal, agent, number)
+    found, version = await agents_of(request).version(principal, agent, number)
     return version_body(principal, found.handle, version)
 
 
 router.routes.extend(conversations.routes)
 router.routes.extend(embedding.routes)
-
-
-def _agents(request: Request) -> Agents:
-    check: Any = getattr(request.app.state, "check_definition", None)
-    return Agents(database(request), check) if check else Agents(database(request))
 
 
 def _changed(principal: Principal, agent: Agent, warnings: list[str], status: int = 200) -> Response:

@@ -9,13 +9,15 @@ import msgspec
 
 from porch.agents import store
 from porch.agents.model import Agent, StaleRevision, Version
-from porch.contract.definition import HANDLE, Definition, content_hash, parse_definition
+from porch.agents.obstacles import obstacle
+from porch.contract.definition import HANDLE, Definition, content_hash, definition_value, parse_definition
 from porch.contract.errors import Conflict, InvalidInput, NotFound
 from porch.contract.ids import format_id, parse_id
 from porch.contract.principal import Principal, Verb
 from porch.contract.text import check_text
 from porch.storage.connection import Connection
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 MAX_DEFINITION_BYTES = 256 * 1024
 MAX_NOTE_BYTES = 2000
@@ -25,14 +27,19 @@ PAGE_AGENTS = 200
 DefinitionCheck = Callable[[Definition], list[str]]
 """From a definition to warnings, such as a key that is not set. Raises InvalidInput for unknown models and tools."""
 
+AgentChanged = Callable[[UUID, UUID], None]
+"""Told of a workspace's agent that was changed, published or deleted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Agents:
-    """The agents of a database. `check` is asked before a definition is kept."""
+    """The agents of a database. `check` is asked before a definition is kept, and `changed` is told afterwards."""
 
     database: Database
     check: DefinitionCheck = lambda _: []
+    changed: AgentChanged = lambda _workspace, _agent: None
 
+    @retried
     async def create(self, principal: Principal, definition: object) -> tuple[Agent, list[str]]:
         """A new agent from the JSON value of its definition, and warnings. Raises InvalidInput, Conflict."""
         principal.require("write", "agents")
@@ -91,20 +98,22 @@ class Agents:
             raise InvalidInput("A change to a definition is a JSON object of the keys to change.")
         keys = cast("dict[str, object]", change)
         return await self._change(
-            principal, agent, lambda draft: merge(msgspec.to_builtins(draft), keys), revision
+            principal, agent, lambda draft: merge(definition_value(draft), keys), revision
         )
 
+    @retried
     async def delete(self, principal: Principal, agent: str) -> None:
         """Removes the agent and all that belongs to it. Raises Conflict while a run is at work."""
         async with self.database.tenant(principal.workspace) as connection:
             found = await reach_agent(connection, principal, agent, "write", lock=True)
-            if await store.agent_is_busy(connection, principal.workspace, found.id):
+            if reason := await store.agent_waits_for(connection, principal.workspace, found.id):
                 raise Conflict(
-                    f"An answer of {found.handle!r} is being written. Stop it or wait for its end, then delete the "
-                    "agent."
+                    obstacle(principal, reason, f"An answer by {found.handle!r}", "delete the agent")
                 )
             await store.delete_agent(connection, principal.workspace, found.id)
+        self.changed(principal.workspace, found.id)
 
+    @retried
     async def publish(
         self, principal: Principal, agent: str, *, note: str = "", revision: int | None = None
     ) -> tuple[Agent, Version, bool, list[str]]:
@@ -123,6 +132,7 @@ class Agents:
             version = await store.insert_version(
                 connection, principal.workspace, found, note=note, created_by=principal.id
             )
+        self.changed(principal.workspace, found.id)
         return found, version, True, warnings
 
     async def versions(
@@ -143,6 +153,7 @@ class Agents:
             raise NotFound(f"{found.handle!r} has no version {number}; its latest is {found.latest_version}.")
         return found, version
 
+    @retried
     async def _change(
         self, principal: Principal, agent: str, make: Callable[[Definition], object], revision: int | None
     ) -> tuple[Agent, list[str]]:
@@ -152,6 +163,7 @@ class Agents:
             checked = read_definition(make(found.draft))
             warnings = self.check(checked)
             changed = await store.update_draft(connection, principal.workspace, found.id, checked)
+        self.changed(principal.workspace, found.id)
         return changed, warnings
 
     async def _latest(self, connection: Connection, principal: Principal, agent: Agent) -> Version | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, Field
+from pydantic import Field
 from starlette.responses import Response, StreamingResponse
 
 from porch.agents.bodies import CONVERSATION_ID
@@ -18,6 +18,7 @@ from porch.agents.shares import Shares
 from porch.contract.ids import format_id
 from porch.contract.principal import Principal
 from porch.http.auth import requires
+from porch.http.body_model import BodyModel
 from porch.http.idempotency import IDEMPOTENT, once
 from porch.http.pagination import Page
 from porch.http.routing import api_router
@@ -31,7 +32,7 @@ Reader = Annotated[Principal, requires("read:conversations")]
 Writer = Annotated[Principal, requires("write:conversations")]
 
 
-class ShareBody(BaseModel):
+class ShareBody(BodyModel):
     """A link under which anybody reads a conversation as it stood when the link was made."""
 
     id: str = Field(examples=[SHARE_ID])

@@ -14,6 +14,7 @@ from porch.agents import conversation_store, share_store
 from porch.agents.conversations import agent_of, reach_conversation
 from porch.agents.files import Attached, read_file, with_urls
 from porch.agents.model import Conversation, Share, SharedConversation
+from porch.agents.obstacles import HERE, obstacle
 from porch.agents.share_store import ShareTarget
 from porch.contract.errors import Conflict, ConversationBusy, NotFound
 from porch.contract.ids import parse_id
@@ -21,6 +22,7 @@ from porch.contract.messages import Message, ReasoningPart
 from porch.contract.principal import Principal
 from porch.storage.connection import Connection
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 # 24 random bytes: nobody guesses one, and SHA-256 of it is what is stored.
 TOKEN_BYTES = 24
@@ -36,6 +38,7 @@ class Shares:
 
     database: Database
 
+    @retried
     async def create(self, principal: Principal, conversation: str) -> tuple[Share, str]:
         """A link to a conversation as it stands, and its token, which is shown this once.
 
@@ -47,10 +50,8 @@ class Shares:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         async with self.database.tenant(workspace) as connection:
             found = await reach_conversation(connection, principal, conversation, lock=True)
-            if await conversation_store.conversation_is_busy(connection, workspace, found.id):
-                raise ConversationBusy(
-                    "An answer is being written in this conversation. Share it when the answer is there."
-                )
+            if reason := await conversation_store.conversation_waits_for(connection, workspace, found.id):
+                raise ConversationBusy(obstacle(principal, reason, HERE, "share the conversation"))
             if found.head_message_id is None:
                 raise Conflict("There is nothing in this conversation yet. Say something, then share it.")
             if len(await share_store.list_shares(connection, workspace, found.id, MAX_SHARES)) == MAX_SHARES:
@@ -69,6 +70,7 @@ class Shares:
             found = await reach_conversation(connection, principal, conversation)
             return await share_store.list_shares(connection, principal.workspace, found.id, MAX_SHARES)
 
+    @retried
     async def revoke(self, principal: Principal, conversation: str, share: str) -> None:
         """Closes a link at once. Raises NotFound."""
         principal.require("write", "conversations")

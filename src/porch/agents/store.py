@@ -6,6 +6,7 @@ from uuid import UUID
 import msgspec
 
 from porch.agents.model import Agent, Version
+from porch.agents.obstacles import Reason
 from porch.contract.definition import Definition, content_hash, encode_definition
 from porch.contract.errors import Conflict
 from porch.contract.ids import new_uuid
@@ -77,11 +78,15 @@ async def delete_agent(connection: Connection, workspace: UUID, agent: UUID) -> 
     await connection.execute("DELETE FROM porch.agents WHERE workspace_id = $1 AND id = $2", workspace, agent)
 
 
-async def agent_is_busy(connection: Connection, workspace: UUID, agent: UUID) -> bool:
-    """Whether a run of it has not ended."""
+async def agent_waits_for(connection: Connection, workspace: UUID, agent: UUID) -> Reason | None:
+    """Why it has runs that have not ended, of several reasons one that needs a person; None where it has none."""
     return await connection.fetchval(
-        "SELECT EXISTS (SELECT FROM porch.runs WHERE workspace_id = $1 AND agent_id = $2"
-        " AND status IN ('running', 'paused'))",
+        "SELECT coalesce((SELECT CASE status WHEN 'paused' THEN coalesce(paused_for, 'answer') ELSE 'answer' END"
+        "  FROM porch.runs WHERE workspace_id = $1 AND agent_id = $2 AND status IN ('running', 'paused')"
+        "  ORDER BY (status = 'paused' AND paused_for = 'approval') IS TRUE DESC LIMIT 1),"
+        " (SELECT 'answer' FROM porch.queued_runs q JOIN porch.conversations c"
+        "  ON c.workspace_id = q.workspace_id AND c.id = q.conversation_id"
+        "  WHERE c.workspace_id = $1 AND c.agent_id = $2 AND c.deleted_at IS NULL LIMIT 1))",
         workspace,
         agent,
     )

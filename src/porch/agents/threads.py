@@ -19,6 +19,7 @@ from porch.contract.principal import Principal
 from porch.contract.text import check_text
 from porch.storage.connection import Connection
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 MAX_NAME_BYTES = 512
 # A deleted conversation keeps its id for ten minutes; a client that goes on under its name gets the next one.
@@ -40,6 +41,7 @@ class Threads:
             found = await reach_agent(connection, principal, agent, "run")
             return await _find(connection, principal, found, _checked(name))
 
+    @retried
     async def open(self, principal: Principal, agent: str, name: str) -> Conversation:
         """The same, begun where there is none yet."""
         name = _checked(name)

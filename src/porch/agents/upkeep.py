@@ -12,6 +12,7 @@ from porch.agents.conversation_store import (
     purge_drafts,
     purge_expired,
 )
+from porch.background import end
 from porch.contract.errors import DatabaseUnavailable
 from porch.identity.guests import purge_guests
 from porch.storage.database import Database
@@ -40,14 +41,16 @@ class Upkeep:
 
     async def stop(self) -> None:
         """Stop looking."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     async def index(self) -> int:
-        """Make all new messages searchable; answers how many. Raises DatabaseUnavailable."""
-        total = 0
-        while done := await index_messages(self._database, INDEX_BATCH):
+        """Make all new messages searchable; answers how many. Raises DatabaseUnavailable.
+
+        What is said meanwhile is left for the next time: one by one, each would be a transaction.
+        """
+        total = done = await index_messages(self._database, INDEX_BATCH)
+        while done >= INDEX_BATCH:
+            done = await index_messages(self._database, INDEX_BATCH)
             total += done
         return total
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from porch.agents.diff import LABELS, Line, compare
-from porch.agents.editor import EFFORTS, TOOL, Sheet, SheetError, field_of
+from porch.agents.editor import ASK, EFFORTS, TOOL, Sheet, SheetError, field_of
 from porch.agents.legible import in_short, legible
 from porch.agents.model import Agent, Version
 from porch.agents.service import Agents
@@ -184,9 +184,20 @@ def tool_offers(request: Request, sheet: Sheet) -> list[View]:
             "name": in_short(name, 60),
             "description": described.get(name, "Not installed here: the draft cannot be saved with it."),
             "ticked": name in ticked,
+            "ask": ASK + name,
+            "asks": ASK + name in sheet,
         }
         for name in (*installed, *sorted(ticked - set(installed)))
     ]
+
+
+CONDUCT = [
+    ("queue", "It waits and is answered next"),
+    ("interrupt", "It stops that answer and is answered at once"),
+    ("reject", "It is refused until the answer has ended"),
+    ("", "Not said: it is refused"),
+]
+"""What may become of a message that comes while another is being answered."""
 
 
 def setting_options(sheet: Sheet, tools: Sequence[View]) -> dict[str, list[tuple[str, str]]]:
@@ -206,7 +217,8 @@ def setting_options(sheet: Sheet, tools: Sequence[View]) -> dict[str, list[tuple
         written = sheet.get(name, "")
         if written and written not in dict(options):
             options.append((written, in_short(written, 60)))
-    return {name: [("", "Left to the model"), *options] for name, options in known.items()}
+    choices = {name: [("", "Left to the model"), *options] for name, options in known.items()}
+    return {**choices, "concurrency": CONDUCT}
 
 
 def error_view(error: InvalidInput, patch: Mapping[str, Any] | None = None) -> list[View]:
@@ -270,9 +282,12 @@ def show(request: Request, page: str, status: int = 200, **context: Any) -> Resp
 
 
 def agents_of(request: Request) -> Agents:
-    """The service, with the check of definitions that the application has."""
-    check: Any = getattr(request.app.state, "check_definition", None)
-    return Agents(database(request), check) if check else Agents(database(request))
+    """The service, with the application's check of definitions and whom it tells of a changed agent."""
+    state = request.app.state
+    given = {"check": "check_definition", "changed": "agent_changed"}
+    return Agents(
+        database(request), **{one: getattr(state, at) for one, at in given.items() if hasattr(state, at)}
+    )
 
 
 def _line_view(line: Line) -> View:

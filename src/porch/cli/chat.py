@@ -121,7 +121,28 @@ async def answer(
     from porch.cli.reply import Reply
 
     reply = Reply(prose, aside, quiet=quiet)
-    return await _follow(client, client.stream(conversation, message), reply, aside or prose)
+    return await _follow_on(client, client.stream(conversation, message), reply, aside or prose)
+
+
+async def _follow_on(client: "AsyncPorch", stream: "RunStream", reply: "Reply", aside: Prose) -> "Outcome":
+    """Show an answer over its pauses: calls that wait for this person are asked about, then it goes on."""
+    from porch.cli.inbox import quota_of, settle, tell_waiting, waiting_of
+
+    outcome = await _follow(client, stream, reply, aside)
+    while outcome.status == "paused" and outcome.run and outcome.cursor:
+        if outcome.reason == "quota":
+            aside.line(await quota_of(client, outcome.run), "yellow")
+            break
+        waiting = await waiting_of(client, outcome.run)
+        if not (is_terminal(sys.stdin) and aside.terminal):
+            tell_waiting(waiting, aside, current().options)
+            break
+        if not await settle(client, waiting, aside):
+            tell_waiting(await waiting_of(client, outcome.run), aside, current().options)
+            break
+        outcome.status = "open"
+        outcome = await _follow(client, client.resume(outcome.run, outcome.cursor), reply, aside)
+    return outcome
 
 
 def _speak(link: Link, conversation: str, message: str, prose: Prose) -> None:
@@ -239,7 +260,7 @@ async def _catch_up(client: "AsyncPorch", conversation: str, prose: Prose) -> No
         state = await client.get_run(run)
         if state["status"] in ("running", "paused"):
             prose.line()
-            await _follow(client, client.resume(run), Reply(prose), prose)
+            await _follow_on(client, client.resume(run), Reply(prose), prose)
 
 
 def _mark(prose: Prose) -> str:

@@ -54,7 +54,7 @@ async def examine(invocation: Invocation) -> AsyncIterator[Check]:
         yield await check_server(settings, holder)
     else:
         yield check_port(settings)
-    yield await check_database(settings, running=holder is not None)
+    yield await check_database(settings, running=bool(holder and holder.url))
     async for check in check_models(settings):
         yield check
 
@@ -136,7 +136,13 @@ async def check_server(settings: Settings, holder: Holder) -> Check:
     if not ready["ready"]:
         found = f"{holder.url} is not ready: database {ready['database']}, runs {ready['runs']}"
         return Check(name, "wrong", found, f"see its log ({log_file(settings.data_dir)}), or {stop}")
-    return Check(name, "ok", f"{holder.url}, process {holder.pid}, since {holder.since}")
+    found = f"{holder.url}, process {holder.pid}, since {holder.since}"
+    if (replicas := ready.get("replicas", 1)) > 1:
+        found += f"; one of {replicas} servers on its database"
+    if ready.get("valkey") == "down":
+        found += "; Valkey (live_url) is away, so readers of other servers' answers follow by the journal"
+        return Check(name, "warning", found, "start Valkey, or correct live_url and its password")
+    return Check(name, "ok", found)
 
 
 def check_port(settings: Settings) -> Check:
@@ -183,6 +189,11 @@ def _check_embedded(settings: Settings, *, running: bool) -> Check:
     try:
         record = msgspec.json.decode((settings.data_dir / RECORD).read_bytes(), type=Record)
     except FileNotFoundError:
+        if running:
+            found = "the running server uses another database than these settings name"
+            return Check(
+                "Database", "warning", found, "give its PORCH_DATABASE_URL here too, then look again"
+            )
         return Check("Database", "ok", f"{found}; the first start makes it")
     except (OSError, msgspec.MsgspecError) as error:
         return Check(

@@ -67,5 +67,10 @@ def _tell(checks: list[Check], *, well: bool) -> None:
     prose.line()
     warned = any(check.state == "warning" for check in checks)
     prose.line(
-        "All is well." if well and not warned else "It works." if well else "Something is wrong.", "bold"
+        "Something is wrong."
+        if not well
+        else "It works; look at what is marked with !."
+        if warned
+        else "All is well.",
+        "bold",
     )

@@ -1,7 +1,9 @@
-"""Texts that a person gives: as an option, in a file, on stdin, or in an editor."""
+"""What a person gives: texts as an option, in a file, on stdin or in an editor, and limits as a number or a word."""
 
 import sys
 from pathlib import Path
+
+import click
 
 from porch.contract.errors import InvalidInput
 
@@ -20,6 +22,16 @@ def read_file(path: Path, what: str) -> str:
     except OSError as error:
         raise InvalidInput(f"{str(path)!r} cannot be read: {error.strerror}.") from error
     return _decode(content, what)
+
+
+def read_limit(text: str, *, of: str, example: int, none: str) -> int | None:
+    """A limit as a number, or None for the word `none`. Raises BadParameter for anything else."""
+    if text == none:
+        return None
+    if not (text.isascii() and text.isdecimal()):
+        raise click.BadParameter(f"{text[:60]!r} is no number of {of}; write {example}, or {none}.")
+    # Beyond every limit there is, and int() takes no thousands of digits.
+    return int(text.lstrip("0")[:18] or 0)
 
 
 def not_utf8(what: str) -> str:

@@ -4,18 +4,19 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from porch.settings import Resolved, Settings, resolve_settings
+if TYPE_CHECKING:
+    from porch.settings import Resolved, Settings
 
 INTERRUPTED = 130
 F = TypeVar("F", bound=Callable[..., Any])
 # Command lines in texts of rooms that do not know how Porch was called.
 _COMMAND_LINE = re.compile(
     r"(?<![\w./@:-])(?<!uv run )porch(?= (?:hello|up|sign-in|chat|new|agents|models?|providers|tokens|doctor|bench"
-    r"|backup|restore|upgrade-data|version)\b)"
+    r"|conformance|inbox|approve|deny|archive|backup|restore|upgrade-data|version)\b)"
 )
 
 
@@ -28,11 +29,13 @@ class Invocation:
     json: bool = False
     debug: bool = False
 
-    def resolve(self, **flags: Any) -> Resolved:
+    def resolve(self, **flags: Any) -> "Resolved":
         """Settings with their origins. Raises SetupError."""
+        from porch.settings import resolve_settings
+
         return resolve_settings({"data_dir": self.data_dir, **flags}, config=self.config)
 
-    def settings(self, **flags: Any) -> Settings:
+    def settings(self, **flags: Any) -> "Settings":
         """The settings that hold for this call. Raises SetupError."""
         return self.resolve(**flags).settings
 

@@ -9,6 +9,7 @@ from msgspec import UNSET, to_builtins
 from porch.cli.prose import Prose
 from porch.client.items import Reconnecting, Resync, StreamItem, Timings
 from porch.client.stream import RunStream
+from porch.contract.canonical import canonical_json
 from porch.contract.events import (
     ApprovalRequested,
     ErrorInfo,
@@ -80,6 +81,7 @@ class Reply:
         """Show the stream to its end. Raises what iterating raises."""
         self._aside.wait(waiting)
         stream.on_lost = self.show
+        stream.on_queued = lambda: self._aside.wait("Waits for the answer before it …")
         try:
             async for item in stream:
                 self.show(item)
@@ -123,7 +125,7 @@ class Reply:
                 self._tell(f"· remembered: {item.text}")
             case ApprovalRequested():
                 self._tell(
-                    f"? {item.name} {_short(item.arguments)} waits for a person's yes: {item.reason}",
+                    f"? {item.name} {canonical_json(item.arguments)} waits for a person's yes: {item.reason}",
                     "yellow",
                 )
             case Reconnecting():
@@ -173,6 +175,8 @@ class Reply:
         start = self._steps.pop(item.step or "", None)
         if start is not None:
             self.outcome.text = self.outcome.text[:start]
+        elif item.reason == "quota":
+            return  # the pause that follows is told, and nothing was shown
         self._tell("· The answer was cut off; the agent begins it again.", "yellow")
 
     def _lost(self, item: Reconnecting) -> None:

@@ -6,10 +6,17 @@ from collections.abc import Sequence
 from porch.cli.terminal import console, is_terminal, neutral, plain
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str) -> None:
-    """Print rows under their columns; `empty` is said where there are none."""
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, empty: str, headed: bool = False
+) -> None:
+    """Print rows under their columns; `empty` is said where there are none.
+
+    Lines for programs have no heading unless they are `headed`, as where a second table follows a first.
+    """
     cells = [["" if cell is None else neutral(str(cell)) for cell in row] for row in rows]
     if not is_terminal(sys.stdout):
+        if headed and cells:
+            print("\t".join(columns))
         for row in cells:
             print("\t".join(" ".join(cell.split()) for cell in row))
         return

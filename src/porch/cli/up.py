@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from porch.storage.datadir import DataDir, find_home
 
 if TYPE_CHECKING:
     from porch.settings import Settings
+    from porch.web.last_resort import LastResort
     from porch.web.server import ServerInfo
 
 
@@ -33,7 +35,7 @@ def up(host: str | None, port: int | None, database_url: str | None, migration_u
         host=host, port=port, database_url=database_url, migration_url=migration_url
     )
     _check_unheld(settings.data_dir)
-    run_server(_serve(settings))
+    run_server(partial(_serve, settings))
     Prose(sys.stdout).line("Stopped.", "dim")
 
 
@@ -48,7 +50,7 @@ def _check_unheld(data_dir: Path) -> None:
         raise folder.held_by(holder)
 
 
-async def _serve(settings: "Settings") -> None:
+async def _serve(settings: "Settings", resort: "LastResort") -> None:
     start = Start(sys.stdout)
     async with start:
         from porch.web.logs import configure_logging
@@ -61,7 +63,7 @@ async def _serve(settings: "Settings") -> None:
             start.close()
             _tell(info)
 
-        await serve(settings, on_ready=ready, progress=start.say)
+        await serve(settings, on_ready=ready, progress=start.say, allow=resort.allow)
 
 
 def _tell(info: "ServerInfo") -> None:

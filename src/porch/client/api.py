@@ -1,7 +1,6 @@
 """`AsyncPorch`: what a program can ask of a Porch server."""
 
 from typing import Self
-from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -14,12 +13,14 @@ from porch.client.message import Input, encode_input
 from porch.client.resources import (
     API,
     Agents,
+    Approvals,
     Conversations,
     Json,
     SignInLinks,
     Tokens,
     in_workspace,
     of_conversation,
+    segment,
 )
 from porch.client.stream import ATTEMPTS, RunStream, Start, make_start
 from porch.contract.errors import InvalidInput
@@ -68,6 +69,7 @@ class AsyncPorch:
         self.agents = Agents(self.connection)
         self.conversations = Conversations(self.connection)
         self.tokens = Tokens(self.connection)
+        self.approvals = Approvals(self.connection)
         self.sign_in_links = SignInLinks(self.connection)
 
     async def me(self) -> Json:
@@ -156,13 +158,16 @@ class AsyncPorch:
         """Stop a run; its stream ends with `run.cancelled`."""
         return await self.connection.send("POST", _of_run(run, "cancel"))
 
-    async def approve(self, run: str, approval: str) -> Json | None:
-        """Let a tool call go ahead that waits for a person, as `approval.requested` showed it."""
+    async def approve(self, run: str, approval: str) -> Json:
+        """Let a tool call go ahead that waits for a person, as `approval.requested` showed it.
+
+        Once all are decided that the run waits for, `resume` follows it from where its stream paused.
+        """
         return await self._decide(run, approval, "approve")
 
-    async def deny(self, run: str, approval: str) -> Json | None:
-        """Refuse a tool call that waits for a person; the model is told."""
-        return await self._decide(run, approval, "deny")
+    async def deny(self, run: str, approval: str, *, note: str | None = None) -> Json:
+        """Refuse a tool call that waits for a person; the model is told, and reads the note."""
+        return await self._decide(run, approval, "deny", note)
 
     def _follow(
         self,
@@ -176,9 +181,10 @@ class AsyncPorch:
             self.connection, run=run, after=after, start=start, attempts=self._attempts, timeout=timeout
         )
 
-    async def _decide(self, run: str, approval: str, decision: Decision) -> Json | None:
+    async def _decide(self, run: str, approval: str, decision: Decision, note: str | None = None) -> Json:
         path = _of_run(run, "approvals", approval)
-        return await self.connection.send("POST", path, body={"decision": decision})
+        body = {"decision": decision, **({"note": note} if note else {})}
+        return await self.connection.send("POST", path, body=body)
 
     async def close(self) -> None:
         """Close all sockets; again is fine."""
@@ -216,4 +222,4 @@ def _make_start(to: str, message: Input, parent: str | None, key: str | None, *,
 
 
 def _of_run(run: str, *path: str) -> str:
-    return "/".join([f"{API}/runs", *(quote(part, safe="") for part in (run, *path))])
+    return "/".join([f"{API}/runs", *map(segment, (run, *path))])

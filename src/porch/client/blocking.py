@@ -12,7 +12,7 @@ from porch.client.background import Background
 from porch.client.connection import ANSWER_SECONDS
 from porch.client.items import Reconnecting, StreamEvent, Timings
 from porch.client.message import Input
-from porch.client.resources import Agents, Conversations, SignInLinks, Tokens
+from porch.client.resources import Agents, Approvals, Conversations, SignInLinks, Tokens
 from porch.client.stream import ATTEMPTS, RunStream
 from porch.contract.frames import START, Cursor
 
@@ -188,6 +188,13 @@ class BlockingTokens(Twin[Tokens]):
     revoke = _blocking(Tokens.revoke)
 
 
+class BlockingApprovals(Twin[Approvals]):
+    """Calls that wait for a person."""
+
+    list = _each(Approvals.list)
+    get = _blocking(Approvals.get)
+
+
 class BlockingSignInLinks(Twin[SignInLinks]):
     """Links that sign a browser in, once."""
 
@@ -225,6 +232,7 @@ class Porch(Twin[AsyncPorch]):
         self.agents = BlockingAgents(inner.agents, background)
         self.conversations = BlockingConversations(inner.conversations, background)
         self.tokens = BlockingTokens(inner.tokens, background)
+        self.approvals = BlockingApprovals(inner.approvals, background)
         self.sign_in_links = BlockingSignInLinks(inner.sign_in_links, background)
         self._close = weakref.finalize(self, background.close)
 

@@ -51,7 +51,9 @@ def find_access(
             url = _check_url(found.url)
         if token is None:
             if found is None or found.url.rstrip("/") != url:
-                raise SetupError(f"There is no token for {url}. Give token, or set {TOKEN}.")
+                raise SetupError(
+                    f"There is no token for {url}. Give a token (token=, or --token for a command), or set {TOKEN}."
+                )
             token = found.token
     if not _VISIBLE.fullmatch(token):
         raise SetupError("The token holds spaces or signs that no token has. Copy it once more.")

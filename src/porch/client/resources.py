@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from porch.client.connection import Connection
 from porch.client.errors import ApiError
+from porch.contract.errors import InvalidInput
 
 API = "/api/v1"
 Json = dict[str, Any]
@@ -74,7 +75,10 @@ class Conversations:
         return await self._connection.send("GET", of_conversation(conversation))
 
     def messages(self, conversation: str) -> AsyncIterator[Json]:
-        """What was said in it, in all its branches."""
+        """What was said in it, in all its branches, as it was made; `parent` says what each follows.
+
+        What the conversation shows is its `head`, the `parent` of that, and so on.
+        """
         return _pages(self._connection, of_conversation(conversation, "messages"))
 
     async def update(self, conversation: str, *, title: str | None = None, head: str | None = None) -> Json:
@@ -126,6 +130,21 @@ class Tokens:
         await self._connection.send("DELETE", in_workspace(workspace, "tokens", token))
 
 
+class Approvals:
+    """Calls that wait for a person."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def list(self, *, decided: bool = False) -> AsyncIterator[Json]:
+        """What waits for the token's user, newest first, or what was decided. `canonical` is what would run."""
+        return _pages(self._connection, f"{API}/approvals", {"state": "decided" if decided else None})
+
+    async def get(self, approval: str) -> Json:
+        """One of them."""
+        return await self._connection.send("GET", f"{API}/approvals/{segment(approval)}")
+
+
 class SignInLinks:
     """Links that sign a browser in, once."""
 
@@ -137,14 +156,21 @@ class SignInLinks:
         return await self._connection.send("POST", f"{API}/sign-in-links")
 
 
+def segment(name: str) -> str:
+    """A name or an id as one piece of a path. Raises InvalidInput for what would lead to another place."""
+    if name in ("", ".", "..") or not name.isprintable():
+        raise InvalidInput(f"{name[:80]!r} is no name or id. Write it as it is listed.")
+    return quote(name, safe="")
+
+
 def in_workspace(workspace: str, *path: str) -> str:
     """A path in a workspace."""
-    return "/".join([f"{API}/workspaces", *(quote(part, safe="") for part in (workspace, *path))])
+    return "/".join([f"{API}/workspaces", *map(segment, (workspace, *path))])
 
 
 def of_conversation(conversation: str, *path: str) -> str:
     """A path in a conversation."""
-    return "/".join([f"{API}/conversations", *(quote(part, safe="") for part in (conversation, *path))])
+    return "/".join([f"{API}/conversations", *map(segment, (conversation, *path))])
 
 
 class _Page(Struct, frozen=True):

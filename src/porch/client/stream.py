@@ -72,6 +72,7 @@ class RunStream:
     ) -> None:
         """`start` begins the run; without it `run` is followed from `after`. `timeout` is for the whole stream."""
         self.on_lost: Callable[[Reconnecting], None] | None = None
+        self.on_queued: Callable[[], None] | None = None
         self.timings = Timings()
         self._tale = Tale(run, after)
         self._place = after
@@ -227,6 +228,8 @@ class RunStream:
             self._response = response
             self._opened = time.monotonic()
             self._name(response.headers.get("Porch-Run"))
+            if self.on_queued and response.headers.get("Porch-Status") == "queued":
+                self.on_queued()
         else:
             await self._take_answer(response)
 

@@ -15,12 +15,15 @@ MAX_INSTRUCTIONS_BYTES = 64 * 1024
 MAX_STEPS = 64
 MAX_QUESTIONS = 6
 MAX_QUESTION = 200
+APPROVAL_SECONDS = 7 * 24 * 3600
+MIN_APPROVAL_SECONDS, MAX_APPROVAL_SECONDS = 60, 30 * 24 * 3600
 # Controls, line ends, and what turns the direction of the text beside it.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 # Said in the schema and checked below, where the sentence can say what to do.
 Question = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": MAX_QUESTION})]
 Questions = Annotated[list[Question], Meta(extra_json_schema={"maxItems": MAX_QUESTIONS})]
+ToolNames = Annotated[list[str], Meta(extra_json_schema={"uniqueItems": True})]
 
 
 class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -43,10 +46,24 @@ class ModelSettings(Struct, frozen=True, kw_only=True, omit_defaults=True, forbi
     cache: bool | None = None
 
 
+class Approval(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Which of the agent's tools wait for a person before they run.
+
+    Nobody's answer within `expires_in` seconds (7 days unless given) denies the call. With `guests` a visitor may
+    approve the calls of their own conversation.
+    """
+
+    tools: ToolNames = []
+    expires_in: int | None = None
+    guests: bool = False
+
+
 class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """An agent as its author describes it.
 
     `model` is `provider:model`, or a list tried in order; `questions` are first messages to offer to people.
+    `concurrency` says what becomes of a message while the one before it is being answered: `reject`, which is meant
+    where the key is left out, `queue`, or `interrupt`.
     """
 
     name: str
@@ -55,10 +72,11 @@ class Definition(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     title: str | None = None
     description: str | None = None
     questions: Questions = []
-    tools: list[str] | None = None
+    tools: ToolNames | None = None
     plugins: list[str] | None = None
     memory: dict[str, Any] | None = None
-    concurrency: Literal["reject"] | None = None
+    concurrency: Literal["reject", "queue", "interrupt"] | None = None
+    approval: Approval | None = None
     settings: ModelSettings | None = None
 
     @property
@@ -116,6 +134,9 @@ def parse_definition(value: bytes | dict[str, Any]) -> Definition:
                 errors=[{"pointer": "/model", "detail": "not of the form provider:model"}],
             )
     _check_questions(definition.questions)
+    _check_once(definition.tools or [], "/tools")
+    if definition.approval is not None:
+        _check_approval(definition.approval, definition.tools or [])
     steps = definition.settings.max_steps if definition.settings else None
     if steps is not None and not 1 <= steps <= MAX_STEPS:
         raise InvalidInput(
@@ -128,6 +149,15 @@ def parse_definition(value: bytes | dict[str, Any]) -> Definition:
 def encode_definition(definition: Definition) -> bytes:
     """The canonical JSON of a definition: sorted keys, no spaces, defaults left out."""
     return msgspec.json.encode(definition, order="sorted")
+
+
+def definition_value(definition: Definition) -> dict[str, Any]:
+    """A stored definition's JSON value, to be changed and parsed: tools that once could be named twice stand once."""
+    value: dict[str, Any] = msgspec.to_builtins(definition)
+    for holder in (value, value.get("approval", {})):
+        if "tools" in holder:
+            holder["tools"] = list(dict.fromkeys(holder["tools"]))
+    return value
 
 
 def content_hash(definition: Definition) -> str:
@@ -147,6 +177,36 @@ def _check_questions(questions: list[str]) -> None:
                 f"Question {index + 1} {fault}",
                 errors=[{"pointer": f"/questions/{index}", "detail": fault.rstrip(".")}],
             )
+
+
+def _check_once(tools: list[str], pointer: str) -> None:
+    seen: set[str] = set()
+    for index, name in enumerate(tools):
+        if name in seen:
+            raise InvalidInput(
+                f'"{pointer[1:].replace("/", ".")}" names the tool {name[:60]!r} more than once; name it once.',
+                errors=[{"pointer": f"{pointer}/{index}", "detail": "named before"}],
+            )
+        seen.add(name)
+
+
+def _check_approval(approval: Approval, tools: list[str]) -> None:
+    _check_once(approval.tools, "/approval/tools")
+    known = set(tools)
+    for index, name in enumerate(approval.tools):
+        if name not in known:
+            raise InvalidInput(
+                f'"approval" names the tool {name[:60]!r}, which the agent does not have. Add it to "tools", or take '
+                "it out here.",
+                errors=[{"pointer": f"/approval/tools/{index}", "detail": "not among the agent's tools"}],
+            )
+    seconds = approval.expires_in
+    if seconds is not None and not MIN_APPROVAL_SECONDS <= seconds <= MAX_APPROVAL_SECONDS:
+        raise InvalidInput(
+            f"approval.expires_in is {seconds}; it must be {MIN_APPROVAL_SECONDS} to {MAX_APPROVAL_SECONDS:,} seconds, "
+            "a minute to 30 days.",
+            errors=[{"pointer": "/approval/expires_in", "detail": "not a minute to 30 days"}],
+        )
 
 
 def _pointer(message: str) -> str:

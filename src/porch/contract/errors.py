@@ -95,6 +95,14 @@ class ConversationBusy(Conflict):
     """Raised when a run is still at work in the conversation."""
 
     code = "conversation_busy"
+    retry_after = 1.0
+
+
+class QueueFull(Conflict):
+    """Raised when as many messages wait in the conversation as may."""
+
+    code = "queue_full"
+    retry_after = 2.0
 
 
 class RateLimited(PorchError):
@@ -115,6 +123,16 @@ class Unavailable(PorchError):
     code = "unavailable"
     status = 503
     category = "overloaded"
+
+
+class Overloaded(Unavailable):
+    """Raised when this process carries as much as it may; what is at work goes on. `retry_after` is in seconds."""
+
+    code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class DatabaseUnavailable(Unavailable):

@@ -215,7 +215,7 @@ class ToolResultFinished(Event, frozen=True, kw_only=True, tag="tool_result.fini
 
 
 class ApprovalRequested(Event, frozen=True, kw_only=True, tag="approval.requested"):
-    """A call waits for a person, who sees exactly these canonical arguments."""
+    """A call waits for a person, who sees exactly these canonical arguments; `arguments_hash` is of their JSON."""
 
     approval: str
     call: str
@@ -223,6 +223,7 @@ class ApprovalRequested(Event, frozen=True, kw_only=True, tag="approval.requeste
     arguments: dict[str, Any]
     reason: str
     expires: datetime
+    arguments_hash: str | None = None
 
 
 class ApprovalResolved(Event, frozen=True, kw_only=True, tag="approval.resolved"):

@@ -76,6 +76,8 @@ class Framer:
     `run` is the run's id in ASCII.
     """
 
+    __slots__ = ("_before", "_chunk_head", "_heads", "_id", "_part", "_rest", "_step")
+
     def __init__(self, run: bytes, epoch: int) -> None:
         self._id = b"id: %d-" % epoch
         self._rest = b'\ndata: {"v":1,"run":"%b","epoch":%d,"seq":' % (run, epoch)

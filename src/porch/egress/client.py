@@ -1,15 +1,18 @@
 """The one way out: two shared aiohttp sessions with their rules."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from porch.background import end
 from porch.contract.errors import SetupError
 from porch.egress.failures import EgressError, Redirected
 from porch.egress.names import StrangersNames
@@ -29,9 +32,12 @@ from porch.egress.redirects import MOST_HOPS, find_hop, find_host, is_redirect, 
 from porch.egress.reply import Reply
 from porch.egress.unpacking import CODINGS
 from porch.egress.wall import OutsidePublic, PublicResolver, open_public_socket
+from porch.egress.wire import Asking, lay_wires
 from porch.settings import Settings
 
 log = logging.getLogger(__name__)
+
+CLOSE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +124,15 @@ class Egress:
 
     async def open(self) -> None:
         """Make the sessions. Call it on the loop that will use them."""
-        tls = ssl.create_default_context(cafile=self.settings.ca_file)
+        # Reading a system's certificates takes 0.05 s, and aiohttp has read them once.
+        ca_file = self.settings.ca_file
+        tls = ssl.create_default_context(cafile=ca_file) if ca_file else True
         self._anywhere = self._session(tls, self._names)
         self._strangers = PublicResolver(self._names or StrangersNames())
         self._public = self._session(tls, self._strangers, walled=True)
 
     def _session(
-        self, tls: ssl.SSLContext, names: AbstractResolver | None, *, walled: bool = False
+        self, tls: ssl.SSLContext | Literal[True], names: AbstractResolver | None, *, walled: bool = False
     ) -> aiohttp.ClientSession:
         settings = self.settings
         connector = aiohttp.TCPConnector(
@@ -137,7 +145,8 @@ class Egress:
             socket_factory=open_public_socket if walled else None,
         )
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=lay_wires(connector),
+            request_class=Asking,
             # Kept cookies would carry one workspace's state into another's requests.
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "porch", "Accept-Encoding": CODINGS},
@@ -150,16 +159,16 @@ class Egress:
         )
 
     async def close(self) -> None:
-        """Close every connection."""
-        for task in list(self.draining):
-            task.cancel()
-        if self.draining:
-            await asyncio.wait(self.draining)
+        """Close every connection, in bounded time."""
+        await end(*self.draining)
         sessions = self._public, self._anywhere
         self._public = self._anywhere = None
         for session in sessions:
             if session is not None:
-                await session.close()
+                # It waits until what is being sent is sent, which a peer that reads nothing never lets happen.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(CLOSE_SECONDS):
+                        await session.close()
         # A connector closes no resolver that it was given.
         if self._strangers is not None:
             await self._strangers.close()

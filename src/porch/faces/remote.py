@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from porch.background import end
 from porch.contract.attachments import (
     MAX_ATTACHED_BYTES,
     MAX_FILE_BYTES,
@@ -96,9 +97,7 @@ async def fill(egress: Egress, gaps: Sequence[Gap]) -> None:
         )
         raise _refused(said, gaps[0].remote) from None
     finally:
-        for task in tasks.values():
-            task.cancel()
-        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await end(*tasks.values())
     for gap in gaps:
         content, media_type = tasks[gap.remote.url, gap.remote.picture].result()
         gap.parts[gap.at] = _part(content, media_type, gap.remote)

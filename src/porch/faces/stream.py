@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, MutableMapping
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from fastapi import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from porch.background import end
 from porch.contract.events import (
     TERMINAL,
     AnyEvent,
@@ -27,7 +27,7 @@ from porch.contract.events import (
 from porch.contract.frames import START, Cursor
 from porch.contract.principal import Principal
 from porch.faces.projection import Projection, Resync, project, read_frames
-from porch.http.auth import Requires
+from porch.http.auth import Requires, recheck
 from porch.http.scope import RAW_SEND
 from porch.runs.service import Runs
 from porch.runs.stream import EventStream
@@ -155,7 +155,7 @@ def projected(
     request: Request, stream: EventStream, projection: Projection, explain: Explain | None = None
 ) -> ProjectedStream:
     """The stream in another protocol, a HeldStream with `explain`; it ends when the request's credential does."""
-    stream.recheck = partial(ANY_CREDENTIAL, request)
+    stream.recheck = recheck(ANY_CREDENTIAL, request)
     if explain is None:
         return ProjectedStream(stream, projection)
     return HeldStream(stream, projection, explain)
@@ -176,8 +176,10 @@ async def events(stream: EventStream) -> AsyncGenerator[AnyEvent | Resync]:
     async def follow() -> None:
         try:
             await stream({"type": "http"}, _stay, send)
-        finally:
+        except Exception:
             await chunks.put(None)
+            raise
+        await chunks.put(None)  # not when this is cancelled: who reads no more makes no room for it either
 
     task = asyncio.create_task(follow(), name="events")
     try:
@@ -187,9 +189,7 @@ async def events(stream: EventStream) -> AsyncGenerator[AnyEvent | Resync]:
                     yield item
         await task
     finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        await end(task)
 
 
 async def events_of(

@@ -19,6 +19,7 @@ from porch.faces.remote import Remote, is_remote
 from porch.http.idempotency import claimed
 from porch.http.state import database
 from porch.runs.input import MAX_MESSAGE_BYTES
+from porch.runs.ledger import counted
 from porch.runs.service import Runs
 from porch.runs.start import RunKey
 from porch.runs.store import HEAD, Place
@@ -121,6 +122,8 @@ async def begin(
 ) -> EventStream:
     """The stream of a run, begun once under the request's Idempotency-Key; the same run again for the same key."""
     runs = runs_of(request)
+    with counted(runs.ledger, principal.workspace):
+        runs.places.check_stream(principal)
     async with claimed(request, principal, fenced=True) as claim:
         if claim is not None and claim.stored is not None:
             run = parse_id("run", msgspec.json.decode(claim.stored.body)["run"])

@@ -16,9 +16,11 @@ from porch.http.cross_origin import CrossOrigin, Preflight
 from porch.http.door import Door
 from porch.http.hosts import HostCheck
 from porch.http.pages import add_page_handlers
+from porch.http.pressure import Pressure
 from porch.http.problem import add_problem_handlers
 from porch.http.rendering import StaticUrl, plain_static
 from porch.http.routing import check_declared
+from porch.http.short_way import Application, ShortWay
 
 DESCRIPTION = (
     "Agents, their conversations and their runs. Every failure is `application/problem+json` with a stable "
@@ -33,14 +35,17 @@ def create_app(
     hosts: Iterable[str] = (),
     max_body_bytes: int = MAX_BODY_BYTES,
     static: StaticUrl = plain_static,
+    pressure: Pressure | None = None,
 ) -> FastAPI:
     """An app with the routes of these routers, tried in that order.
 
     Set `app.state.database` and `app.state.authenticate` before it serves. `hosts` are the names it answers to
-    besides the local ones; `static` gives pages the URLs of their files. Raises SetupError when a route
+    besides the local ones; `static` gives pages the URLs of their files; under `pressure` large bodies are not
+    taken. Raises SetupError when a route
     declares no authorisation.
     """
-    app = FastAPI(
+    routes = [route for router in (*routers, _documents) for route in router.routes]
+    app = Application(
         title="Porch",
         version=__version__,
         description=DESCRIPTION,
@@ -50,15 +55,15 @@ def create_app(
             Middleware(Door),
             Middleware(HostCheck, names=tuple(hosts)),
             Middleware(Preflight),
-            Middleware(BodyLimit, max_bytes=max_body_bytes),
+            Middleware(BodyLimit, max_bytes=max_body_bytes, pressure=pressure),
+            Middleware(ShortWay, routes=routes),
         ],
     )
     app.state.static = static
     add_problem_handlers(app)
     add_page_handlers(app)
-    for router in (*routers, _documents):
-        # Not include_router, whose routes are matched slowly; ours carry their prefixes themselves.
-        app.router.routes.extend(router.routes)
+    # Not include_router, whose routes are matched slowly; ours carry their prefixes themselves.
+    app.router.routes.extend(routes)
     check_declared(app)
     return app
 

@@ -3,6 +3,8 @@
 Guests, the visitors of a site that embeds an agent, are let in by no route that does not say so: `guests=True`.
 """
 
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Literal, cast, get_args
 
 from fastapi import Depends, Request
@@ -101,6 +103,11 @@ def public(*, guests: bool = False) -> Any:
     `guests` is for those that pages of other sites ask: of all public routes, where guests come in.
     """
     return Depends(_DOOR if guests else _PUBLIC)
+
+
+def recheck(declared: Requires, request: Request) -> Callable[[], Coroutine[Any, Any, Principal]]:
+    """What asks again whether a request's credential still holds; of the request's body it keeps nothing."""
+    return partial(declared, Request(request.scope))
 
 
 async def authenticate_session(request: Request, secret: str, address: str | None) -> Principal:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from porch.contract.errors import InvalidInput, TooLarge
+from porch.http.pressure import Pressure
 from porch.http.problem import BadRequest, UnsupportedMediaType
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -23,31 +25,51 @@ class BodyLimit:
     """ASGI middleware: refuses bodies over `max_bytes`, announced or not, before they are held in memory.
 
     A route raises its own limit by `scope[BODY_LIMIT]`; none can lower what this server was set up to take.
+    Large ones are refused, too, while the process is short of memory, or holds as much of others' as it may.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self, app: ASGIApp, max_bytes: int = MAX_BODY_BYTES, pressure: Pressure | None = None
+    ) -> None:
         self.app = app
         self.max_bytes = max_bytes
+        self.pressure = pressure or Pressure()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        received = 0
+        pressure = self.pressure
+        received = held = 0
 
         async def receive_counted() -> Message:
-            nonlocal received
+            nonlocal received, held
             most = max(self.max_bytes, scope.get(BODY_LIMIT, 0))
-            if received == 0 and _announced(scope) > most:
-                raise _too_large(most)
+            if received == 0 and (announced := _announced(scope)):
+                if announced > most:
+                    raise _too_large(most)
+                pressure.check_body(announced, announced)
             message = await receive()
-            if message["type"] == "http.request":
-                received += len(message.get("body", b""))
+            if message["type"] == "http.request" and (size := len(message.get("body", b""))):
+                received += size
                 if received > most:
                     raise _too_large(most)
+                pressure.check_body(received, size)
+                held += size
+                pressure.bodies += size
             return message
 
-        await self.app(scope, receive_counted, send)
+        def send_counted(message: Message) -> Awaitable[None]:
+            nonlocal held
+            # What was sent is read by now; a stream that begins would count it for as long as it lasts.
+            pressure.bodies -= held
+            held = 0
+            return send(message)
+
+        try:
+            await self.app(scope, receive_counted, send_counted)
+        finally:
+            pressure.bodies -= held
 
 
 def _announced(scope: Scope) -> int:
@@ -61,8 +83,19 @@ def _too_large(most: int) -> TooLarge:
     return TooLarge(f"The body is over {most:,} bytes, the limit here. Shorten or split it.")
 
 
+def check_uncompressed(headers: Headers) -> None:
+    """Raise UnsupportedMediaType when the headers announce a compressed body."""
+    coding = headers.get("content-encoding", "").strip()
+    if coding.lower() not in ("", "identity"):
+        raise UnsupportedMediaType(
+            f"The body is said to be compressed ('Content-Encoding: {coding[:40]}'), which is not read here; send it "
+            "as it is, without that header."
+        )
+
+
 def check_json_type(headers: Headers) -> None:
-    """Raise UnsupportedMediaType unless the headers announce JSON in UTF-8."""
+    """Raise UnsupportedMediaType unless the headers announce JSON in UTF-8, not compressed."""
+    check_uncompressed(headers)
     essence, _, parameters = headers.get("content-type", "").partition(";")
     if not _JSON_TYPE.fullmatch(essence.strip()):
         sent = f"not {essence.strip()[:80]!r}" if essence.strip() else "and names none"

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from porch.background import end
 from porch.contract.events import Event
 from porch.contract.frames import KEEP_ALIVE, Framer
 from porch.http.scope import RAW_SEND
@@ -42,9 +43,7 @@ class EventResponse(Response):
             if sending.done():
                 await sending
         finally:
-            for task in (sending, leaving):
-                task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
+            await end(sending, leaving)
 
     async def _send(self, send: Send) -> None:
         frames: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)
@@ -54,8 +53,7 @@ class EventResponse(Response):
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             await making
         finally:
-            making.cancel()
-            await asyncio.gather(making, return_exceptions=True)
+            await end(making)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from porch.contract.errors import InvalidInput
 from porch.contract.text import check_text
+from porch.http.body import check_uncompressed
 from porch.http.problem import BadRequest, UnsupportedMediaType
 
 TYPE = "application/x-www-form-urlencoded"
@@ -38,6 +39,7 @@ async def fields(request: Request) -> list[tuple[str, str]]:
 def _read(request: Request, body: bytes) -> list[tuple[str, str]]:
     if not body:
         return []
+    check_uncompressed(request.headers)
     if not is_form(request):
         raise UnsupportedMediaType(f"This address reads forms of a page; send them as {TYPE!r}.")
     try:

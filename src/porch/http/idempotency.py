@@ -20,6 +20,7 @@ from porch.contract.errors import InProgress, InvalidInput, PorchError
 from porch.contract.principal import Principal
 from porch.http.state import database
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Claim:
     key: str
     stored: Stored | None = None
 
+    @retried
     async def keep(self, status: int, body: bytes) -> None:
         """Keep this as the answer; `body` is any JSON text, as `{"run": …}` for a stream to come back to."""
         # Set first: what has been written must not be released when keeping it fails.
@@ -86,6 +88,7 @@ class Claim:
                 body,
             )
 
+    @retried
     async def release(self) -> None:
         """Give the key up, so that a retry does the write."""
         async with self.database.tenant(self.principal.workspace) as connection:
@@ -95,6 +98,7 @@ class Claim:
                 *self._primary_key(),
             )
 
+    @retried
     async def take(self, fingerprint: bytes, patience: timedelta) -> None:
         """Hold the key, or find what is `stored`. Raises KeyReused, InProgress for as long as `patience`."""
         async with self.database.tenant(self.principal.workspace) as connection:

@@ -8,9 +8,10 @@ from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
 from fastapi import Depends, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from porch.contract.errors import InvalidInput
+from porch.http.body_model import BodyModel
 
 T = TypeVar("T")
 MAX_LIMIT = 200
@@ -59,7 +60,7 @@ async def page_request(
 Paging = Annotated[PageRequest, Depends(page_request)]
 
 
-class Page(BaseModel, Generic[T]):
+class Page(BodyModel, Generic[T]):
     """One page of a list; `next_cursor` is null on the last one."""
 
     model_config = ConfigDict(frozen=True)

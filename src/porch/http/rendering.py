@@ -5,10 +5,8 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,6 +14,10 @@ import porch
 from porch import __version__
 from porch.contract.text import clean_text
 from porch.http.cookies import is_secure
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
 
 StaticUrl = Callable[[str], str]
 """From a path in the static folder, `css/base.css`, to the URL that serves it."""
@@ -103,8 +105,11 @@ def decode_flash(sent: str) -> str | None:
 
 
 @cache
-def templates() -> Environment:
+def templates() -> "Environment":
     """The templates of all rooms, each below a folder of the room's own name, compiled once."""
+    # A server takes its first requests before it is asked for a page; this takes as long as PostgreSQL's start.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     folders = sorted(Path(porch.__file__).parent.glob("*/templates"))
     environment = Environment(
         loader=FileSystemLoader(folders),
@@ -125,8 +130,10 @@ def compile_templates() -> None:
         environment.get_template(name)
 
 
-def _json(value: Any) -> Markup:
+def _json(value: Any) -> "Markup":
     """JSON for within `<script type="application/json">`, where no `<` may end it early."""
+    from markupsafe import Markup
+
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

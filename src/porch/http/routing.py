@@ -7,6 +7,7 @@ from typing import Any, ClassVar, cast
 
 import msgspec
 from fastapi import APIRouter, FastAPI, Request
+from fastapi._compat import shared
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
 from pydantic import BaseModel, ValidationError
@@ -19,6 +20,15 @@ from porch.http.body import BODY_LIMIT, check_json_type, decode_json
 from porch.http.problem import PROBLEMS
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+def _never(_: object) -> bool:
+    return False
+
+
+# FastAPI asks of every parameter whether it is a model of pydantic 1, and loads all of that first, for 0.1 s.
+if hasattr(shared, "is_pydantic_v1_model_class"):
+    shared.is_pydantic_v1_model_class = _never
 
 
 class JsonRoute(APIRoute):
@@ -58,11 +68,16 @@ class DirectRoute(JsonRoute):
         if scope["method"] not in (self.methods or ()):
             await super().handle(scope, receive, send)
             return
-        request = Request(scope, receive, send)
-        response = await self._call(request)
+        response = await self.respond(scope, receive, send)
         await response(scope, receive, send)
 
-    async def _call(self, request: Request) -> Response:
+    async def respond(self, scope: Scope, receive: Receive, send: Send) -> Response:
+        """What the route answers, unsent."""
+        # Held by nobody once it is answered: a stream would keep its body for as long as it lasts.
+        return await self.call(Request(scope, receive, send))
+
+    async def call(self, request: Request) -> Response:
+        """Read the request, and let the route's function answer it."""
         values: dict[str, Any] = {"request": request, **request.path_params}
         values["principal"] = await self._requires(request)
         request.scope[BODY_LIMIT] = self.max_body_bytes  # only now: a stranger's body is not read

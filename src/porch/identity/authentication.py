@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import cast
 from uuid import UUID
 
+from porch.background import end
 from porch.contract.errors import PorchError, Unauthenticated
 from porch.contract.principal import Principal, Role, Via
 from porch.identity import session_store, store
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 
 TOUCH_AFTER = timedelta(minutes=1)
 KEEP_SECONDS = 1.0
+NOTE_SECONDS = 2.0
 MAX_KEPT = 4096
 
 
@@ -40,6 +43,8 @@ class Authenticator:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.on_forget: Callable[[], None] = lambda: None
+        """Called when something about credentials changed here, so that others may be told."""
         self._touching: dict[UUID, asyncio.Task[None]] = {}
         self._kept: dict[bytes, tuple[float, Principal]] = {}
         # Apart: a session's secret sent as a token must find nothing, since a token needs no CSRF token.
@@ -84,13 +89,18 @@ class Authenticator:
         return principal
 
     def forget(self) -> None:
-        """Ask the database again for every credential: something about them has changed."""
+        """Ask the database again for every credential, here and elsewhere: something about them has changed."""
+        self.forget_here()
+        self.on_forget()
+
+    def forget_here(self) -> None:
+        """Ask the database again for every credential: another process has changed something about them."""
         # New ones, so that an answer still under way is kept where nobody looks any more.
         self._kept, self._kept_sessions, self._kept_guests = {}, {}, {}
 
     async def close(self) -> None:
-        """Waits for the notes under way."""
-        await asyncio.gather(*self._touching.values(), return_exceptions=True)
+        """Waits for the notes under way, as long as there is hope for them."""
+        await end(*self._touching.values(), grace=NOTE_SECONDS)
 
     def _touch(self, principal: Principal, address: str | None) -> None:
         credential = principal.credential

@@ -22,6 +22,7 @@ from porch.identity.origins import OriginNotAllowed
 from porch.identity.tokens import digest, is_well_formed, mint
 from porch.storage.connection import Connection, Record
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 LIFETIME = timedelta(hours=1)
 # How long after its token's end a guest can come back with it, as the same one.
@@ -111,6 +112,7 @@ def check_site(principal: Principal, origin: str | None) -> None:
         )
 
 
+@retried
 async def pace_runs(database: Database, principal: Principal, conversation: UUID, size: int) -> None:
     """Let a guest begin a run with `size` bytes of files.
 

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+MAX_JOURNAL_DAYS = 36_500
+
 
 class Workspace(Struct, frozen=True, kw_only=True):
     """A tenant."""
@@ -14,6 +16,7 @@ class Workspace(Struct, frozen=True, kw_only=True):
     handle: str
     name: str
     created_at: datetime
+    journal_days: int | None = None
 
 
 class Token(Struct, frozen=True, kw_only=True):

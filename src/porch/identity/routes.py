@@ -5,12 +5,13 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from porch.contract.ids import format_id
 from porch.contract.principal import Principal
 from porch.http.auth import requires
+from porch.http.body_model import BodyModel
 from porch.http.idempotency import IDEMPOTENT, once
 from porch.http.pagination import Page, Paging, cut, encode_cursor
 from porch.http.routing import api_router
@@ -27,7 +28,7 @@ USER_ID, WORKSPACE_ID, TOKEN_ID = (
 )
 
 
-class UserBody(BaseModel):
+class UserBody(BodyModel):
     """Who acts."""
 
     id: str = Field(examples=[USER_ID])
@@ -35,7 +36,7 @@ class UserBody(BaseModel):
     name: str = Field(examples=["ada"])
 
 
-class ReachBody(BaseModel):
+class ReachBody(BodyModel):
     """A workspace that the credential reaches, and the user's role there."""
 
     id: str = Field(examples=[WORKSPACE_ID])
@@ -43,7 +44,7 @@ class ReachBody(BaseModel):
     role: str = Field(examples=["owner"])
 
 
-class MeBody(BaseModel):
+class MeBody(BodyModel):
     """The principal behind a credential."""
 
     user: UserBody
@@ -54,24 +55,34 @@ class MeBody(BaseModel):
     credential: str = Field(examples=[TOKEN_ID], description="The token or session used.")
 
 
-class WorkspaceBody(BaseModel):
+class WorkspaceBody(BodyModel):
     """A workspace."""
 
     id: str = Field(examples=[WORKSPACE_ID])
     handle: str = Field(examples=["ada"])
     name: str = Field(examples=["Ada's workshop"])
     created_at: datetime
+    journal_days: int | None = Field(
+        description="Days for which the journals of ended runs are kept; null: for as long as the runs are."
+    )
 
 
-class WorkspaceChange(BaseModel):
+class WorkspaceChange(BodyModel):
     """What can be changed of a workspace."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"name": "Ada's workshop"}]})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"name": "Ada's workshop"}, {"journal_days": 90}]}
+    )
 
-    name: str
+    name: str = Field(default="", description="The name people see.")
+    journal_days: Annotated[int, Field(strict=True)] | None = Field(
+        default=None,
+        description="Days for which the journals of ended runs are kept here, 1 to 36,500; null for as long as the "
+        "runs are. Then they go to the archive, where the installation has one, else for good; messages stay.",
+    )
 
 
-class TokenRequest(BaseModel):
+class TokenRequest(BodyModel):
     """A token to be made."""
 
     model_config = ConfigDict(
@@ -90,7 +101,7 @@ class TokenRequest(BaseModel):
     )
 
 
-class TokenBody(BaseModel):
+class TokenBody(BodyModel):
     """A token as lists show it."""
 
     id: str = Field(examples=[TOKEN_ID])
@@ -114,7 +125,7 @@ class NewTokenBody(TokenBody):
     )
 
 
-class SignInLinkBody(BaseModel):
+class SignInLinkBody(BodyModel):
     """A link that signs a browser in, once."""
 
     url: str | None = Field(
@@ -154,12 +165,18 @@ async def get_workspace(
     return _workspace(await service.read_workspace(principal, database(request)))
 
 
-@router.patch("/workspaces/{ws}", operation_id="updateWorkspace", summary="Rename a workspace")
+@router.patch("/workspaces/{ws}", operation_id="updateWorkspace", summary="Change a workspace")
 async def update_workspace(
     request: Request, principal: Annotated[Principal, requires("admin:workspaces")], change: WorkspaceChange
 ) -> WorkspaceBody:
-    """Changes the name people see; the handle stays."""
-    return _workspace(await service.rename_workspace(principal, database(request), change.name))
+    """Changes the name people see, or how long journals are kept; the handle stays."""
+    given = change.model_fields_set
+    changed = None
+    if "journal_days" in given:
+        changed = await service.keep_journals(principal, database(request), change.journal_days)
+    if "name" in given or changed is None:
+        changed = await service.rename_workspace(principal, database(request), change.name)
+    return _workspace(changed)
 
 
 @router.post(
@@ -252,6 +269,7 @@ def _workspace(workspace: Workspace) -> WorkspaceBody:
         handle=workspace.handle,
         name=workspace.name,
         created_at=workspace.created_at,
+        journal_days=workspace.journal_days,
     )
 
 

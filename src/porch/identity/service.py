@@ -9,11 +9,12 @@ from porch.contract.ids import parse_id
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
 from porch.identity import session_store, store
-from porch.identity.model import Token, Workspace
+from porch.identity.model import MAX_JOURNAL_DAYS, Token, Workspace
 from porch.identity.policy import check_grantable
 from porch.identity.tokens import MintedToken, mint
 from porch.storage.connection import Connection
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 MAX_NAME_BYTES = 200
 DEFAULT_LIFETIME = timedelta(days=90)
@@ -27,6 +28,7 @@ async def read_workspace(principal: Principal, database: Database) -> Workspace:
     return _existing(principal, found)
 
 
+@retried
 async def rename_workspace(principal: Principal, database: Database, name: str) -> Workspace:
     """Gives the workspace another name; its handle stays."""
     principal.require("admin", "workspaces")
@@ -36,6 +38,21 @@ async def rename_workspace(principal: Principal, database: Database, name: str) 
     return _existing(principal, renamed)
 
 
+@retried
+async def keep_journals(principal: Principal, database: Database, days: int | None) -> Workspace:
+    """Say for how many days journals of ended runs are kept, None for as long as their runs are."""
+    principal.require("admin", "workspaces")
+    if days is not None and not 1 <= days <= MAX_JOURNAL_DAYS:
+        raise InvalidInput(
+            f"Journals are kept for 1 to {MAX_JOURNAL_DAYS} days, or with null for as long as their runs are.",
+            errors=[{"pointer": "/journal_days", "detail": "out of range"}],
+        )
+    async with database.tenant(principal.workspace) as connection:
+        changed = await store.keep_journals(connection, principal.workspace, days)
+    return _existing(principal, changed)
+
+
+@retried
 async def create_token(
     principal: Principal,
     database: Database,
@@ -94,6 +111,7 @@ async def read_token(principal: Principal, database: Database, token: str) -> To
         return await _reach(connection, principal, token)
 
 
+@retried
 async def revoke_token(principal: Principal, database: Database, token: str) -> None:
     """Ends a token at once. Raises NotFound for what the principal cannot see."""
     principal.require("write", "tokens")

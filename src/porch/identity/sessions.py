@@ -15,6 +15,7 @@ from porch.identity import session_store
 from porch.identity.model import NewLink, Session, SignInLink
 from porch.identity.tokens import digest, is_link, mint, mint_link
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 LINK_LIFETIME = timedelta(minutes=15)
 IDLE_LIFETIME = timedelta(days=30)
@@ -22,6 +23,7 @@ WHOLE_LIFETIME = timedelta(days=90)
 MAX_AGENT = 300
 
 
+@retried
 async def create_link(principal: Principal, database: Database, url: str) -> NewLink:
     """A link below `url` that signs the principal itself in, once. Raises Forbidden.
 
@@ -51,6 +53,7 @@ async def read_link(database: Database, secret: str) -> SignInLink | None:
         return await session_store.read_link(connection, digest(secret))
 
 
+@retried
 async def redeem_link(
     database: Database, secret: str, *, address: str | None = None, agent: str | None = None
 ) -> str | None:
@@ -79,6 +82,7 @@ async def list_sessions(principal: Principal, database: Database) -> list[Sessio
         return await session_store.list_sessions(connection, principal.id)
 
 
+@retried
 async def end_session(principal: Principal, database: Database, session: str) -> None:
     """Ends one of the principal's own sessions. Raises NotFound.
 

@@ -37,7 +37,7 @@ async def ensure_operator(connection: Connection, name: str, handle: str) -> Ope
 async def read_workspace(connection: Connection, workspace: UUID) -> Workspace | None:
     """The workspace."""
     row = await connection.fetchrow(
-        "SELECT id, handle, name, created_at FROM porch.workspaces WHERE id = $1", workspace
+        "SELECT id, handle, name, created_at, journal_days FROM porch.workspaces WHERE id = $1", workspace
     )
     return msgspec.convert(dict(row.items()), Workspace) if row else None
 
@@ -45,9 +45,21 @@ async def read_workspace(connection: Connection, workspace: UUID) -> Workspace |
 async def rename_workspace(connection: Connection, workspace: UUID, name: str) -> Workspace | None:
     """The workspace under its new name."""
     row = await connection.fetchrow(
-        "UPDATE porch.workspaces SET name = $2 WHERE id = $1 RETURNING id, handle, name, created_at",
+        "UPDATE porch.workspaces SET name = $2 WHERE id = $1"
+        " RETURNING id, handle, name, created_at, journal_days",
         workspace,
         name,
+    )
+    return msgspec.convert(dict(row.items()), Workspace) if row else None
+
+
+async def keep_journals(connection: Connection, workspace: UUID, days: int | None) -> Workspace | None:
+    """The workspace, which keeps the journals of ended runs for so many days, or None: with their runs."""
+    row = await connection.fetchrow(
+        "UPDATE porch.workspaces SET journal_days = $2 WHERE id = $1"
+        " RETURNING id, handle, name, created_at, journal_days",
+        workspace,
+        days,
     )
     return msgspec.convert(dict(row.items()), Workspace) if row else None
 

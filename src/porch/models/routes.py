@@ -3,11 +3,12 @@
 from typing import Annotated, cast
 
 from fastapi import APIRouter, Path, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from starlette.responses import Response
 
 from porch.contract.principal import Principal
 from porch.http.auth import requires
+from porch.http.body_model import BodyModel
 from porch.http.routing import api_router, json_response
 from porch.models.abilities import model_record
 from porch.models.catalogue import as_of
@@ -24,7 +25,7 @@ Provider = Annotated[
 ]
 
 
-class KeyBody(BaseModel):
+class KeyBody(BodyModel):
     """A key, as far as anybody may see it."""
 
     source: str = Field(examples=["kept"], description="`kept` by Porch, or found in the `environment`.")
@@ -35,7 +36,7 @@ class KeyBody(BaseModel):
     )
 
 
-class PriceBody(BaseModel):
+class PriceBody(BodyModel):
     """What a million tokens cost, as decimals, and the day of that price."""
 
     input: str = Field(examples=["0.15"])
@@ -46,7 +47,7 @@ class PriceBody(BaseModel):
     up_to_tokens: int | None = Field(description="A longer prompt costs more, how much is not known.")
 
 
-class ModelBody(BaseModel):
+class ModelBody(BodyModel):
     """A model and what is known of it; limits are tokens."""
 
     name: str = Field(examples=["openai:gpt-4o-mini"])
@@ -61,7 +62,7 @@ class ModelBody(BaseModel):
     price: PriceBody | None
 
 
-class ProviderBody(BaseModel):
+class ProviderBody(BodyModel):
     """A provider, whether it can be asked now, and in words why not."""
 
     provider: str = Field(examples=["openai"])
@@ -73,7 +74,7 @@ class ProviderBody(BaseModel):
     models: list[ModelBody] = Field(description="Models known to be there; the provider may have more.")
 
 
-class ModelsBody(BaseModel):
+class ModelsBody(BodyModel):
     """Every provider, and the model of new agents."""
 
     default: str = Field(examples=["local:smollm2"])
@@ -81,7 +82,7 @@ class ModelsBody(BaseModel):
     items: list[ProviderBody]
 
 
-class NewKey(BaseModel):
+class NewKey(BodyModel):
     """A provider's key. No route answers it again."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -89,7 +90,7 @@ class NewKey(BaseModel):
     key: str = Field(description=f"{SHORTEST} to {LONGEST} visible ASCII characters.", examples=["sk-…"])
 
 
-class ProbeRequest(BaseModel):
+class ProbeRequest(BodyModel):
     """Which model to ask for a word."""
 
     model_config = ConfigDict(extra="forbid")
@@ -97,7 +98,7 @@ class ProbeRequest(BaseModel):
     model: str = Field(max_length=200, examples=["local:smollm2"])
 
 
-class ProbeBody(BaseModel):
+class ProbeBody(BodyModel):
     """A sign of life."""
 
     model: str = Field(examples=["local:smollm2"])

@@ -25,7 +25,7 @@ class Tool:
     """A tool as the engine sees it.
 
     `parameters` is the JSON Schema of its arguments. A `read` tool may be run again after a crash; any
-    other is not, since nobody knows whether its effect came about.
+    other is not, since nobody knows whether its effect came about. With `approval` each call waits for a person.
     """
 
     name: str
@@ -34,20 +34,33 @@ class Tool:
     reversibility: Reversibility
     function: Callable[[Any], Awaitable[Any]]
     arguments: type[msgspec.Struct]
+    approval: bool = False
 
     async def run(self, arguments: dict[str, Any]) -> Any:
         """The tool's output, any JSON value. Raises InvalidInput for arguments that do not fit its schema."""
+        return msgspec.to_builtins(await self.function(self._typed(arguments)))
+
+    def settle(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments as the tool gets them: defaults filled in, what it does not know left out.
+
+        Raises InvalidInput for those that do not fit its schema.
+        """
+        return msgspec.to_builtins(self._typed(arguments))
+
+    def _typed(self, arguments: dict[str, Any]) -> msgspec.Struct:
         try:
-            typed = msgspec.convert(arguments, self.arguments)
+            return msgspec.convert(arguments, self.arguments)
         except msgspec.ValidationError as error:
             raise InvalidInput(f"The arguments do not fit the tool {self.name!r}: {error}.") from None
-        return msgspec.to_builtins(await self.function(typed))
 
 
-def tool(reversibility: Reversibility) -> Callable[[Callable[[Any], Awaitable[Any]]], Tool]:
+def tool(
+    reversibility: Reversibility, *, approval: bool = False
+) -> Callable[[Callable[[Any], Awaitable[Any]]], Tool]:
     """Make a tool of `async def name(arguments: SomeStruct) -> JSON value`.
 
-    Its name is the function's, its description the docstring's first line, its schema the Struct's.
+    Its name is the function's, its description the docstring's first line, its schema the Struct's. With `approval`
+    a person must agree to each call before it runs.
     """
 
     def decorate(function: Callable[[Any], Awaitable[Any]]) -> Tool:
@@ -60,6 +73,7 @@ def tool(reversibility: Reversibility) -> Callable[[Callable[[Any], Awaitable[An
             reversibility=reversibility,
             function=function,
             arguments=arguments,
+            approval=approval,
         )
 
     return decorate

@@ -4,6 +4,7 @@ Every dialect reports here what it saw; the laws on parts and calls are kept in 
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -32,6 +33,8 @@ from porch.contract.text import NUL, REPLACEMENT, clean_json, clean_text, join_s
 NO_OBJECT = "The arguments must be one JSON object."
 # Characters, not bytes: even if each is escaped, a full value stays within the 8 MiB that readers take.
 MAX_STEP_CHARACTERS = 1024 * 1024
+MAX_CALLS = 64
+MAX_ARGUMENT_CHARACTERS = 256 * 1024
 MAX_DEPTH = 64
 TOO_DEEP = f"They nest more than {MAX_DEPTH} deep."
 CALL_COST = 64  # so that calls without arguments cannot come without end
@@ -54,10 +57,25 @@ class _Open:
 class Assembly:
     """Collects one step's events. Keys are the dialect's own (an index, a kind); ids are ours."""
 
+    __slots__ = (
+        "_events",
+        "_open",
+        "_parts",
+        "_raw_room",
+        "_room",
+        "_told_nul",
+        "emitted",
+        "sink",
+        "step",
+        "tool_calls",
+    )
+
     def __init__(self, step: str, *, max_characters: int = MAX_STEP_CHARACTERS) -> None:
         self.step = step
         self.tool_calls = 0
         self.emitted = False
+        self.sink: Callable[[list[AnyEvent]], bool] | None = None
+        """Takes a read's events at once, without waking a task; False leaves them to whoever reads the stream."""
         self._events: list[AnyEvent] = []
         self._open: dict[object, _Open] = {}
         self._parts = 0
@@ -71,6 +89,14 @@ class Assembly:
         if events:
             self.emitted = True
         return events
+
+    def hand_on(self) -> bool:
+        """Give the events since the last call to the sink. False, and they stay, where it does not take them."""
+        if self.sink is None or not self._events or not self.sink(self._events):
+            return False
+        self._events = []
+        self.emitted = True
+        return True
 
     def delta(self, key: object, kind: PartKind, text: str) -> None:
         """More of a part, which begins with its first text."""
@@ -142,7 +168,13 @@ class Assembly:
         return key in self._open
 
     def start_call(self, key: object, name: str) -> None:
-        """A tool call begins."""
+        """A tool call begins. Raises ModelError for one too many."""
+        if self.tool_calls >= MAX_CALLS:
+            raise ModelError(
+                f"The model called over {MAX_CALLS} tools at once and was stopped; ask for less at a time.",
+                code="too_many_calls",
+                category="protocol",
+            )
         self.spend(len(name) + CALL_COST)
         name = clean_text(name)
         item = self._open[key] = _Open(new_id("call"), None, name)
@@ -253,6 +285,12 @@ class Assembly:
 
 def finish_call(step: str, call: str, name: str, raw: str) -> ToolCallFinished:
     """A call's end, its arguments parsed; no text at all reads as no arguments."""
+    if len(raw) > MAX_ARGUMENT_CHARACTERS:
+        said = (
+            f"The arguments are {len(raw):,} characters; the limit is {MAX_ARGUMENT_CHARACTERS:,}. Send less."
+        )
+        problem = ToolError(code="arguments_too_large", message=said)
+        return ToolCallFinished(step=step, call=call, name=name, raw_arguments=raw, error=problem)
     try:
         arguments = _parse(raw)
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:

@@ -37,6 +37,25 @@ class AnswerReader:
     than a keep-alive; an answer may have `MAX_IDLE_BYTES` of them, and what is on the way of one event.
     """
 
+    __slots__ = (
+        "_asked",
+        "_assembly",
+        "_between",
+        "_document",
+        "_familiar",
+        "_head",
+        "_max",
+        "_outcome",
+        "_pings",
+        "_single",
+        "_sse",
+        "_streaming",
+        "_usage",
+        "done",
+        "ended",
+        "idle",
+    )
+
     # Names of events whose data means nothing and may be anything at all.
     quiet: ClassVar[frozenset[str]] = frozenset()
 

@@ -82,7 +82,8 @@ class HttpProvider:
         """One model call; see `Provider`."""
         begun = await self._open(request, assembly, outcome)
         call, reply, decoder, patience = begun.call, begun.reply, begun.call.decoder, begun.patience
-        waiting = True
+        pouring, waiting = _Pouring(decoder, assembly, patience), True
+
         try:
             if begun.events:
                 yield begun.events
@@ -91,14 +92,12 @@ class HttpProvider:
                     waiting = False
                     reply.expect_silence(min(call.settle, self._egress.settings.idle_seconds))
                 try:
-                    data = await reply.read()
+                    if not await reply.pour(pouring.take):
+                        break
                 except EgressError as error:
                     if not decoder.ended:
                         raise decoder.give_up(egress_failure(call.asked, error)) from error
                     break
-                if not data:
-                    break
-                decoder.feed(data)
                 if events := assembly.take():
                     patience.since = None
                     yield events
@@ -142,6 +141,26 @@ class _Begun(NamedTuple):
     events: list[AnyEvent]
     patience: "_Patience"
     over: bool = False
+
+
+class _Pouring:
+    """What comes of an answer on its way to the reader, as long as it needs no more than that."""
+
+    __slots__ = ("_assembly", "_decoder", "_patience")
+
+    def __init__(self, decoder: Decoder, assembly: Assembly, patience: "_Patience") -> None:
+        self._decoder = decoder
+        self._assembly = assembly
+        self._patience = patience
+
+    def take(self, data: bytes) -> bool:
+        """False for bytes that say something other than words, or nothing."""
+        decoder = self._decoder
+        decoder.feed(data)
+        if decoder.ended or decoder.done or not self._assembly.hand_on():
+            return False
+        self._patience.since = None
+        return True
 
 
 class _Patience:

@@ -11,15 +11,17 @@ from uuid import UUID
 import msgspec
 
 from porch.contract.definition import ModelSettings
-from porch.contract.errors import ModelError, PorchError
+from porch.contract.errors import PorchError
 from porch.contract.events import (
     AnyEvent,
+    ApprovalResolved,
     ErrorInfo,
     FinishReason,
     Notice,
     RunCancelled,
     RunFailed,
     RunFinished,
+    RunPaused,
     StepDiscarded,
     StepFinished,
     StepStarted,
@@ -35,33 +37,38 @@ from porch.plugins.tool import Tool
 from porch.providers.assembly import Assembly
 from porch.providers.request import ModelRequest, StepOutcome, ToolSpec
 from porch.runs.context import assemble
-from porch.runs.failures import Failure, sum_up
+from porch.runs.failures import Failure, code_of, describe, own_fault, sum_up
 from porch.runs.lease import LeaseLost
+from porch.runs.limits import check_answer, time_is_up
 from porch.runs.live import Ending, LiveRun
+from porch.runs.notices import cut_notice, unseen_notice
+from porch.runs.pauses import Ask, Gate, find_asks, pause_for
+from porch.runs.stopwatch import Observer, Stopwatch
 from porch.runs.toolbox import Toolbox, interrupted
 from porch.runs.turn import Turn
 
 log = logging.getLogger(__name__)
 
 DEFAULT_STEPS = 16
-MAX_UNCOMMITTED_BYTES = 1024 * 1024
 
 
 class Engine:
-    """Carries runs from their first model call to their one terminal event."""
+    """Carries runs from their first model call to their one terminal event, or to a pause."""
 
-    def __init__(self, models: Models, tools: Tools) -> None:
+    def __init__(self, models: Models, tools: Tools, observer: Observer, gate: Gate) -> None:
         self._models = models
         self._tools = tools
+        self._observer = observer
+        self._gate = gate
 
     async def execute(self, live: LiveRun, turn: Turn) -> None:
-        """Run a turn to its end, or until the lease is lost, which another process heals."""
-        work = _Work(live, turn, self._models)
+        """Run a turn to its end, to a pause, or until the lease is lost, which another process heals."""
+        work = self._work(live, turn)
         live.begun = True
         if live.lost:
             return
-        if live.cancel_by is not None:
-            await _finally(work.cancelled(live.cancel_by))
+        if live.cancel_by is not None or live.expired_after is not None:
+            await _finally(work.stopped())
             return
         try:
             tools = self._tools.of(turn.definition)
@@ -69,29 +76,24 @@ class Engine:
         except LeaseLost:
             return
         except asyncio.CancelledError:
-            if live.lost or live.cancel_by is None:
+            if live.lost or (live.cancel_by is None and live.expired_after is None):
                 raise
             if not live.ending:
-                await _finally(work.cancelled(live.cancel_by))
+                await _finally(work.stopped())
         except PorchError as error:
-            await _finally(work.failed(_describe(error, live)))
+            await _finally(work.failed(describe(error, emitted_any=live.emitted_any)))
         except Exception:
             log.exception("%s failed by a fault of our own", live.name)
-            message = (
-                "Porch failed within this run by a fault of its own; the server's log says more. Try again."
-            )
-            error = ErrorInfo(
-                code="internal",
-                category="internal",
-                message=message,
-                retryable=True,
-                emitted_any=live.emitted_any,
-            )
-            await _finally(work.failed(error))
+            await _finally(work.failed(own_fault(emitted_any=live.emitted_any)))
+        finally:
+            work.watch.leave()
 
     async def fail(self, live: LiveRun, turn: Turn, error: ErrorInfo) -> None:
         """End a run that cannot be carried on."""
-        await _Work(live, turn, self._models).failed(error)
+        await self._work(live, turn).failed(error)
+
+    def _work(self, live: LiveRun, turn: Turn) -> "_Work":
+        return _Work(live, turn, self._models, self._observer, self._gate)
 
 
 async def _finally(end: Coroutine[Any, Any, None]) -> None:
@@ -107,13 +109,17 @@ async def _finally(end: Coroutine[Any, Any, None]) -> None:
 class _Work:
     """One run being carried: its transcript, its open step, and what closes them."""
 
-    def __init__(self, live: LiveRun, turn: Turn, models: Models) -> None:
+    def __init__(self, live: LiveRun, turn: Turn, models: Models, observer: Observer, gate: Gate) -> None:
         self.live = live
         self.turn = turn
         self.transcript = turn.transcript
         self.models = models
+        self.gate = gate
+        self.counted = self.transcript.tokens()
         self.assembly: Assembly | None = None
         self.model = turn.definition.models[0]
+        self.watch = Stopwatch(live, turn, observer)
+        self.tools: dict[str, Tool] = {}
         self.toolbox: Toolbox | None = None
         self.told_cut = self.told_unseen = False
         self.step_seq = 0  # what was shown behind it belongs to the model that is being asked
@@ -121,7 +127,8 @@ class _Work:
     # -- the loop
 
     async def go(self, tools: dict[str, Tool]) -> None:
-        self.toolbox = Toolbox(self.live, self.transcript, tools)
+        self.tools = tools
+        self.toolbox = Toolbox(self.live, self.transcript, tools, self.turn.verdicts, self.watch)
         options = self.turn.options
         settings = options.settle(self.turn.definition)
         max_steps = settings.max_steps or DEFAULT_STEPS
@@ -133,6 +140,12 @@ class _Work:
             if len(self.transcript.steps) >= max_steps and self.transcript.open_step is None:
                 await self._finish(StepOutcome(reason="limit"), [])
                 return
+            if full := check_answer(self.transcript.steps, self.live.seq):
+                await self._finish(StepOutcome(reason="limit"), [full])
+                return
+            if await self.gate.closed(self.turn.workspace):
+                await self._wait_for_quota()
+                return
             outcome = await self._step(specs, settings)
             step = self.transcript.steps[-1]
             finished = StepFinished(step=step.id, model=_answered(self.model, outcome))
@@ -140,17 +153,25 @@ class _Work:
                 await self._finish(outcome, [finished])
                 return
             self.transcript.add(finished)
-            await self.live.commit([finished])
+            await self._commit([finished])
             if await self._run_tools(step.open_calls, outcome.raw_reason):
                 return
 
     async def _run_tools(
         self, calls: list[ToolCallFinished], raw_reason: str | None, *, resumed: bool = False
     ) -> bool:
-        """Run the agent's own tools; True when the caller's were called too, whose results it brings itself."""
+        """Run the agent's own tools. True when the run goes no further here: calls wait for a person, or are for the
+        caller's tools, whose results it brings itself.
+        """
         assert self.toolbox is not None
         names = {tool.name for tool in self.turn.options.offered}
-        await self.toolbox.run([call for call in calls if call.name not in names], resumed=resumed)
+        own = [call for call in calls if call.name not in names]
+        asks = find_asks(own, self.tools, self.turn.definition, self.transcript)
+        waiting = {ask.call.call for ask in asks}
+        await self.toolbox.run([call for call in own if call.call not in waiting], resumed=resumed)
+        if asks:
+            await self._ask(asks)
+            return True
         if all(call.name not in names for call in calls):
             return False
         await self._finish(StepOutcome(reason="tool_calls", raw_reason=raw_reason), [])
@@ -167,10 +188,13 @@ class _Work:
             step = self.transcript.steps[-1].id
             self.assembly = Assembly(step)
             try:
-                return await self._stream(name, specs, settings, self.assembly)
+                outcome = await self._stream(name, specs, settings, self.assembly)
+                self.watch.end(_answered(name, outcome), outcome.reason)
+                return outcome
             except PorchError as error:
                 if isinstance(error, LeaseLost):
                     raise
+                self.watch.fail(code_of(error))
                 failures.append(Failure(name, error))
                 if index + 1 == len(models):
                     raise sum_up(failures) from error
@@ -193,7 +217,8 @@ class _Work:
             events.append(StepDiscarded(step=step, reason="fallback"))
             for event in events:
                 self.transcript.add(event)
-            await self.live.commit(events)
+            await self._commit(events)
+            self.watch.discard()
             self.told_cut = self.told_unseen = False
 
     async def _stream(
@@ -202,7 +227,9 @@ class _Work:
         model = self.models.resolve(name)
         request = self._request(model, specs, settings)
         outcome = StepOutcome()
-        live, add = self.live, self.transcript.add
+        live, add = self.live, self._add
+        self.watch.begin(assembly.step, name)
+        assembly.sink = live.say
         async with contextlib.aclosing(model.provider.stream(request, assembly, outcome)) as stream:
             async for events in stream:
                 boundary = False
@@ -214,9 +241,14 @@ class _Work:
                     await live.commit(events)
                 else:
                     live.emit(events)
-                if live.waiting_bytes > MAX_UNCOMMITTED_BYTES:
+                if live.is_full:
                     await live.settle()
+        assembly.sink = None  # which holds all of this
         return outcome
+
+    def _add(self, event: AnyEvent) -> None:
+        self.transcript.add(event)
+        self.watch.note(event)
 
     def _request(self, model: ResolvedModel, specs: list[ToolSpec], settings: ModelSettings) -> ModelRequest:
         instructions = self.turn.options.instruct(self.turn.definition)
@@ -235,10 +267,10 @@ class _Work:
         )
         if (context.left_out or context.at_least) and not self.told_cut:
             self.told_cut = True
-            self.live.emit([_cut_notice(self.transcript.steps[-1].id, context.left_out, name=model.name)])
+            self.live.emit([cut_notice(self.transcript.steps[-1].id, context.left_out, name=model.name)])
         if context.unseen and not self.told_unseen:
             self.told_unseen = True
-            self.live.emit([_unseen_notice(self.transcript.steps[-1].id, context.unseen, name=model.name)])
+            self.live.emit([unseen_notice(self.transcript.steps[-1].id, context.unseen, name=model.name)])
         return ModelRequest(
             model=model.model,
             instructions=instructions,
@@ -246,6 +278,33 @@ class _Work:
             tools=specs,
             settings=settings,
         )
+
+    # -- pauses
+
+    async def _ask(self, asks: list[Ask]) -> None:
+        """Pause until somebody has decided about these calls."""
+        events, rows, expires = pause_for(asks, self.turn.definition, await self.gate.now())
+        ending = self._ending("paused", None, None)
+        await self._commit(
+            events, msgspec.structs.replace(ending, pause="approval", approvals=rows, wake=expires)
+        )
+        self.watch.finish("paused")
+
+    async def _wait_for_quota(self) -> None:
+        """Pause until there is quota for the next step."""
+        events: list[AnyEvent] = [RunPaused(reason="quota")]
+        if step := self.transcript.open_step:
+            events.insert(0, StepDiscarded(step=step.id, reason="quota"))
+        await self._commit(events, msgspec.structs.replace(self._ending("paused", None, None), pause="quota"))
+        self.watch.finish("paused")
+
+    async def _commit(self, events: list[AnyEvent], ending: Ending | None = None) -> None:
+        """Commit, and count with it what was used since."""
+        used = self.transcript.tokens()
+        if used > self.counted:
+            self.live.count(used - self.counted)
+            self.counted = used
+        await self.live.commit(events, ending)
 
     # -- the three endings
 
@@ -261,25 +320,40 @@ class _Work:
             reason=reason, raw_reason=outcome.raw_reason, usage=usage, message=format_id("msg", message)
         )
         ending = self._ending("finished", message, None)
-        await self.live.commit([*closing, finished], ending)
+        await self._commit([*closing, finished], ending)
+        self.turn.answer = message
+        self.watch.finish("finished")
 
     async def failed(self, error: ErrorInfo) -> None:
         """Close what is open and end with the error; what was said until then is kept."""
-        events = self._closers()
+        events = self._closers("system")
         # Words that came along with the failure are shown only now.
         seen = self.live.emitted_any or shows_answer(events)
         error = msgspec.structs.replace(error, emitted_any=seen)
-        ending = self._ending("failed", self._kept_message(), error)
-        await self.live.commit([*events, RunFailed(error=error)], ending)
+        ending = self._ending("failed", self._kept_message(), error, denied_by="system")
+        await self._commit([*events, RunFailed(error=error)], ending)
+        self.watch.finish("failed", error.code)
+
+    async def stopped(self) -> None:
+        """End as somebody wished, or as failed since the time is up."""
+        if self.live.cancel_by is not None:
+            await self.cancelled(self.live.cancel_by)
+        else:
+            seconds = self.live.expired_after or 0.0
+            await self.failed(time_is_up(seconds, emitted_any=self.live.emitted_any))
 
     async def cancelled(self, by: str) -> None:
         """Close what is open and end as cancelled; what was said until then is kept."""
-        events = self._closers()
-        ending = self._ending("cancelled", self._kept_message(), None)
-        await self.live.commit([*events, RunCancelled(by=by)], ending)
+        events = self._closers(by)
+        ending = self._ending("cancelled", self._kept_message(), None, denied_by=by)
+        await self._commit([*events, RunCancelled(by=by)], ending)
+        self.watch.finish("cancelled")
 
-    def _closers(self) -> list[AnyEvent]:
-        events: list[AnyEvent] = []
+    def _closers(self, by: str) -> list[AnyEvent]:
+        events: list[AnyEvent] = [
+            ApprovalResolved(step=asked.step, approval=asked.approval, decision="deny", by=by)
+            for asked in self.transcript.open_approvals
+        ]
         step = self.transcript.open_step
         if step is not None:
             if self.assembly is not None and self.assembly.step == step.id:
@@ -297,7 +371,9 @@ class _Work:
     def _kept_message(self) -> UUID | None:
         return new_uuid() if self.transcript.parts() else None
 
-    def _ending(self, status: str, message: UUID | None, error: ErrorInfo | None) -> Ending:
+    def _ending(
+        self, status: str, message: UUID | None, error: ErrorInfo | None, *, denied_by: str | None = None
+    ) -> Ending:
         usage = self.transcript.usage()
         return Ending(
             status=status,
@@ -305,41 +381,10 @@ class _Work:
             parts=msgspec.json.encode(self.transcript.parts()),
             usage=msgspec.json.encode(usage) if usage else None,
             error=msgspec.json.encode(error) if error else None,
+            denied_by=denied_by,
         )
 
 
 def _answered(asked: str, outcome: StepOutcome) -> str:
     """The whole name of the model that answered, which may be a dated form of the one asked."""
     return f"{asked.partition(':')[0]}:{outcome.model}" if outcome.model else asked
-
-
-def _cut_notice(step: str, left_out: int, *, name: str) -> Notice:
-    count = f"the oldest {left_out} messages were" if left_out > 1 else "its oldest part was"
-    text = f"The conversation is longer than {name} can read at once, so {count} left out."
-    return Notice(step=step, code="context_truncated", text=text)
-
-
-def _unseen_notice(step: str, unseen: int, *, name: str) -> Notice:
-    count = (
-        f"{unseen} of the conversation's pictures and files were" if unseen > 1 else "one picture or file was"
-    )
-    text = f"Not everything could be shown to {name}: {count} left out of its sight, and it was told so."
-    return Notice(step=step, code="files_left_out", text=text)
-
-
-def _describe(error: PorchError, live: LiveRun) -> ErrorInfo:
-    if isinstance(error, ModelError):
-        return ErrorInfo(
-            code=error.reason,
-            category=error.kind,
-            message=error.message,
-            retryable=error.retryable,
-            emitted_any=live.emitted_any,
-        )
-    return ErrorInfo(
-        code=error.code,
-        category=error.category,
-        message=error.message,
-        retryable=error.status >= 500,
-        emitted_any=live.emitted_any,
-    )

@@ -1,9 +1,10 @@
-"""What is told when every model of a chain failed."""
+"""What is told of failures: as a run's end, and when every model of a chain failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from porch.contract.errors import Category, ModelError, PorchError
+from porch.contract.events import ErrorInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,35 @@ def _ended(message: str) -> str:
     """With a stop: an error may end with a model's own words, which have none."""
     bare = message.rstrip().rstrip("\"'”’)»")
     return message if bare.endswith((".", "!", "?", "…", "。", "！", "？")) else f"{message.rstrip()}."
+
+
+def code_of(error: PorchError) -> str:
+    """The code by which readers know it: a model's failure has one of its own."""
+    return error.reason if isinstance(error, ModelError) else error.code
+
+
+def describe(error: PorchError, *, emitted_any: bool) -> ErrorInfo:
+    """An error as the run's end tells it."""
+    if isinstance(error, ModelError):
+        return ErrorInfo(
+            code=error.reason,
+            category=error.kind,
+            message=error.message,
+            retryable=error.retryable,
+            emitted_any=emitted_any,
+        )
+    return ErrorInfo(
+        code=error.code,
+        category=error.category,
+        message=error.message,
+        retryable=error.status >= 500,
+        emitted_any=emitted_any,
+    )
+
+
+def own_fault(*, emitted_any: bool) -> ErrorInfo:
+    """What is told where we are to blame, and the log alone knows more."""
+    message = "Porch failed within this run by a fault of its own; the server's log says more. Try again."
+    return ErrorInfo(
+        code="internal", category="internal", message=message, retryable=True, emitted_any=emitted_any
+    )

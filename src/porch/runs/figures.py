@@ -1,6 +1,8 @@
 """How long an answer took to begin and how fast it came, told from a few stretches of its run's journal.
 
 What a model said before another one took over is void, and so are its times: both figures are of what stands.
+While a run waited, for a person or for quota, or lay still after a crash, nobody was answering: a first word
+is timed from where the run last went on before it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,7 @@ import msgspec
 from porch.contract.events import Usage
 from porch.contract.frames import frame_data, split_frames
 
+GOINGS = ("run.started", "run.resumed")
 SHORTEST_MS = 100  # below that a pace says more about the clock than about the model
 
 
@@ -55,6 +58,7 @@ class Story:
         self._head = head
         self._tail = tail
         self._later: list[list[Told]] = []
+        self._goings = [event for event in chain(head, tail) if event.type in GOINGS]
         self._discarded = {event.step for event in chain(head, tail) if event.type == "step.discarded"}
 
     @property
@@ -66,16 +70,17 @@ class Story:
     def add(self, before: Sequence[Told], stretch: Sequence[Told]) -> None:
         """A later step: what stands right before its start, and its first rows."""
         self._discarded |= {event.step for event in before if event.type == "step.discarded"}
+        self._goings += [event for event in chain(before, stretch) if event.type in GOINGS]
         self._later.append(list(stretch))
 
     def first_token_ms(self) -> int | None:
-        """From the run's start to the first word of what stands; None where that was not read."""
+        """From where the run last went on to the first word of what stands; None where that was not read."""
         if not self._head or self._head[0].type != "run.started" or not self._whole:
             return None
         for stretch in (self._head, *self._later):
             if _step_of(stretch) not in self._discarded:
                 word = _first_word(stretch)
-                return _ms(self._head[0].ts, word) if word else None
+                return max(0, _ms(self._going(word), word.ts)) if word else None
         return None
 
     def tokens_per_second(self, usage: Usage | None) -> float | None:
@@ -93,6 +98,10 @@ class Story:
         took = _ms(began, end.ts) if began else 0
         return round(tokens * 1000 / took, 1) if tokens and took >= SHORTEST_MS else None
 
+    def _going(self, word: Told) -> datetime:
+        """When the run began, or last went on, before this."""
+        return max((going.seq, going.ts) for going in self._goings if going.seq < word.seq)[1]
+
     @property
     def _whole(self) -> bool:
         """Whether the last step that was told of is among those whose beginning was read."""
@@ -105,12 +114,12 @@ def _step_of(stretch: Sequence[Told]) -> str | None:
     return next((event.step for event in stretch if event.type == "step.started"), None)
 
 
-def _first_word(stretch: Sequence[Told]) -> datetime | None:
+def _first_word(stretch: Sequence[Told]) -> Told | None:
     silent = {event.part for event in stretch if event.type == "part.started" and event.kind == "reasoning"}
     for event in stretch:
         words = event.type == "stream.chunk" or (event.type == "part.finished" and event.value)
         if words and event.part not in silent:
-            return event.ts
+            return event
     return None
 
 

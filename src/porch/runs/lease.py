@@ -9,12 +9,16 @@ from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
+from porch.background import end
 from porch.contract.errors import DatabaseUnavailable, Unavailable
 from porch.contract.ids import new_uuid
 from porch.storage.connection import LOST, Connection
 from porch.storage.database import Database
 
 log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 0.1
+"""How soon a heartbeat that failed is tried again: the database may be back before half of the lease is over."""
 
 
 class LeaseLost(Unavailable):
@@ -30,23 +34,19 @@ class Lease:
     monotonic clock, so it has always stopped before another may begin.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        seconds: float,
-        *,
-        on_lost: Callable[[], None],
-        on_cancel: Callable[[UUID, str], None],
-    ) -> None:
-        """`on_lost` is called when the lease is given up; `on_cancel` with a run and who asked."""
+    def __init__(self, database: Database, seconds: float) -> None:
         self.process = new_uuid()
         self._database = database
         self._seconds = seconds
-        self._on_lost = on_lost
-        self._on_cancel = on_cancel
+        self._on_lost: Callable[[], None] = lambda: None
+        self._on_cancel: Callable[[UUID, str], None] = lambda run, by: None
         self._deadline = 0.0
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
+
+    def watch(self, *, on_lost: Callable[[], None], on_cancel: Callable[[UUID, str], None]) -> None:
+        """Whom to tell: `on_lost` when the lease is given up, `on_cancel` of a run and who asked to cancel it."""
+        self._on_lost, self._on_cancel = on_lost, on_cancel
 
     @property
     def valid(self) -> bool:
@@ -55,7 +55,9 @@ class Lease:
 
     def covers(self, process: UUID) -> bool:
         """Whether runs that were taken under this id may still be written: a lease that was lost covers none."""
-        return self.process == process and time.monotonic() < self._deadline
+        # The very same object nearly always; UUIDs are compared in Python.
+        same = process is self.process or process == self.process
+        return same and time.monotonic() < self._deadline
 
     async def start(self) -> None:
         """Take a first lease and keep it renewed. Raises DatabaseUnavailable."""
@@ -64,9 +66,7 @@ class Lease:
 
     async def stop(self) -> None:
         """Give the lease back, so that another process may go on at once with what is left."""
-        if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end(self._task)
         self._deadline = 0.0
         try:
             async with asyncio.timeout(2), self._database.system() as connection:
@@ -91,19 +91,24 @@ class Lease:
         self._deadline = before + self._seconds / 2
 
     async def _keep(self) -> None:
+        failed = hung = False
         while True:
-            await asyncio.sleep(self._seconds / 8)
-            if not self.valid:
+            soon = failed and not hung and self.valid  # one that hung has had its time
+            await asyncio.sleep(min(RETRY_SECONDS, self._seconds / 8) if soon else self._seconds / 8)
+            kept = self.valid  # asked once: between two answers runs would be neither held nor given up
+            if not kept:
                 self._on_lost()
             try:
                 async with asyncio.timeout(self._patience()):
-                    await (self._beat() if self.valid else self._begin_again())
-            except (DatabaseUnavailable, TimeoutError, *LOST) as error:
+                    await (self._beat() if kept else self._begin_again())
+                failed = hung = False
+            except Exception as error:
                 self._drop_connection()
-                log.warning("Heartbeat failed: %r", error)  # a timeout has no words, only a name
-            except Exception:
-                self._drop_connection()
-                log.exception("Heartbeat failed")
+                if not failed:
+                    known = isinstance(error, (DatabaseUnavailable, TimeoutError, *LOST))
+                    # A timeout has no words, only a name.
+                    log.warning("Heartbeat failed: %r", error, exc_info=not known)
+                failed, hung = True, isinstance(error, TimeoutError)
             if not self.valid:
                 self._on_lost()
 

@@ -5,48 +5,60 @@ Deltas are shown at once. Boundaries are shown when they are committed, and so i
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from porch.contract.events import AnyEvent, shows_answer
+from msgspec import Struct
+
+from porch.contract.events import AnyEvent, PauseReason, StreamChunk, shows_answer
 from porch.contract.frames import Cursor, Framer
 from porch.contract.ids import format_id
 from porch.runs.lease import Lease, LeaseLost
+from porch.runs.limits import LEAST_UNCOMMITTED_BYTES, uncommitted_room
 from porch.runs.reader import End, Reader
+from porch.runs.turn import Turn
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """What the end of a run writes beside its last event, in the same transaction."""
+class Ending(Struct, frozen=True):
+    """What the end of a run writes beside its last event, in the same transaction; a pause is one that passes.
+
+    It has a `pause`, `approvals` to write, as JSON, and when they are over in `wake`. What is open at a run's end is
+    denied by `denied_by`.
+    """
 
     status: str
     message: UUID | None = None
     parts: bytes = b""
     usage: bytes | None = None
     error: bytes | None = None
+    pause: PauseReason | None = None
+    wake: datetime | None = None
+    approvals: bytes | None = None
+    denied_by: str | None = None
 
 
 class Row(NamedTuple):
-    """Consecutive frames of one run on their way into the journal."""
+    """Consecutive frames of one run on their way into the journal; `since` is the first one's time in ns."""
 
     live: "LiveRun"
     first: int
     last: int
     frames: bytes
     ending: Ending | None
+    since: int
+    tokens: int
 
 
-class _Chunk(NamedTuple):
-    last: int
-    data: bytes
-    boundary: bool
+_Chunk = tuple[int, bytes, bool]
+"""The last seq, the frames, and whether they are a boundary: one of a hundred a second in each stream."""
 
 
 class Sink(Protocol):
-    """Where a live run's rows go: the journal."""
+    """Where a live run's rows go: the journal. `waiting` is how many bytes of all are on the way there."""
+
+    waiting: int
 
     def wake(self, live: "LiveRun", *, urgent: bool) -> None:
         """This run has frames to write, at once or within the batching delay."""
@@ -54,7 +66,48 @@ class Sink(Protocol):
 
 
 class LiveRun:
-    """The producer's end of one run in one epoch."""
+    """The producer's end of one run in one epoch.
+
+    A token touches what is here, and with hundreds of streams most of that is in no cache: so the attributes have
+    slots, and lie side by side.
+    """
+
+    __slots__ = (
+        "_committed",
+        "_confirmed",
+        "_ending",
+        "_framer",
+        "_hidden",
+        "_lease",
+        "_shown",
+        "_since",
+        "_sink",
+        "_taken",
+        "_taken_to",
+        "_tokens",
+        "_uncommitted",
+        "_waiters",
+        "_woken",
+        "begun",
+        "cancel_by",
+        "emitted_any",
+        "ending",
+        "epoch",
+        "expired_after",
+        "id",
+        "lost",
+        "name",
+        "process",
+        "queued",
+        "readers",
+        "seq",
+        "shown_from",
+        "task",
+        "turn",
+        "waiting_bytes",
+        "watchers",
+        "workspace",
+    )
 
     def __init__(
         self,
@@ -82,10 +135,14 @@ class LiveRun:
         self.lost = False
         self.ending = False  # its last event is on the way and nothing may follow
         self.waiting_bytes = 0  # produced, but not committed yet
+        self.shown_from = 0.0  # by time.perf_counter(): what was said before waited for the run's own commit
         self.begun = False  # a task that is cancelled before its first step never runs at all
         self.cancel_by: str | None = None
+        self.expired_after: float | None = None  # seconds, once its time is up
         self.task: asyncio.Task[None] | None = None
-        self.readers: set[Reader] = set()
+        self.turn: Turn | None = None  # what it works on, for who asks what a run holds
+        self.readers: list[Reader] = []
+        self.watchers: dict[UUID, float] = {}  # processes that follow it, and until when
         self.queued = False  # the journal's own mark: it knows of this run's frames
         self._confirmed = confirmed
         self._woken = False  # the journal is woken early for the first words
@@ -94,12 +151,14 @@ class LiveRun:
         self._sink = sink
         self._committed = seq
         self._shown = seq
-        self._untaken: list[bytes] = []
+        self._taken = 0  # how many of the uncommitted chunks the journal has
+        self._since = 0
         self._taken_to = seq
         self._ending: Ending | None = None
-        self._uncommitted: deque[_Chunk] = deque()
+        self._tokens = 0
+        self._uncommitted: list[_Chunk] = []  # a deque begins with room for 64
         self._hidden = 0
-        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
 
     # -- producing
 
@@ -108,6 +167,16 @@ class LiveRun:
         self._append(events, boundary=False)
         self._sink.wake(self, urgent=not self._woken)
         self._woken = True
+
+    def say(self, events: Sequence[AnyEvent]) -> bool:
+        """Show words in the moment they are read. False for what needs more than that, or more patience."""
+        for event in events:
+            if type(event) is not StreamChunk:
+                return False
+        if self.is_full:
+            return False
+        self.emit(events)
+        return True
 
     async def commit(self, events: Sequence[AnyEvent], ending: Ending | None = None) -> None:
         """Commit events, then show them. Raises LeaseLost when they can no longer be committed.
@@ -122,6 +191,10 @@ class LiveRun:
         self._waiters.append((self.seq, done))
         self._sink.wake(self, urgent=True)
         await done
+
+    def count(self, tokens: int) -> None:
+        """Count tokens as used by the workspace, together with what is written next."""
+        self._tokens += tokens
 
     async def settle(self) -> None:
         """Wait until everything produced so far is committed: a producer goes no faster than the journal."""
@@ -143,9 +216,12 @@ class LiveRun:
             data = self._framer.frames(events, seq + 1, now)
             seq += len(events)
         self.seq = seq
-        self._untaken.append(data)
-        self.waiting_bytes += len(data)
-        self._uncommitted.append(_Chunk(seq, data, boundary))
+        chunks, size = self._uncommitted, len(data)
+        if len(chunks) == self._taken:
+            self._since = now
+        chunks.append((seq, data, boundary))
+        self.waiting_bytes += size
+        self._sink.waiting += size
         if boundary or self._hidden or not self._confirmed:
             self._hidden += 1
         else:
@@ -154,56 +230,83 @@ class LiveRun:
     def confirm(self) -> None:
         """The run is in the database: show what it said meanwhile, and have it written."""
         self._confirmed = True
+        self.shown_from = time.perf_counter()
         self._show_up_to_boundary()
-        if self._untaken:
+        if self._taken_to < self.seq:
             self._sink.wake(self, urgent=True)
 
     # -- the journal's side
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the run is in the database."""
+        return self._confirmed
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it has produced so much beyond what is committed that it must wait."""
+        waiting = self.waiting_bytes
+        return waiting > LEAST_UNCOMMITTED_BYTES and waiting > uncommitted_room(self._sink.waiting)
 
     @property
     def committed_to(self) -> int:
         """The last seq that is in the journal."""
         return self._committed
 
+    @property
+    def shown_to(self) -> int:
+        """The last seq that anybody can have been given."""
+        return self._shown
+
     def take(self) -> Row | None:
         """The frames that the journal has not got yet, as one row."""
-        if not self._untaken or not self._confirmed:
+        if self._taken_to == self.seq or not self._confirmed:
             return None
-        data, self._untaken = b"".join(self._untaken), []
-        row = Row(self, self._taken_to + 1, self.seq, data, self._ending)
-        self._taken_to, self._ending = self.seq, None
+        chunks = self._uncommitted
+        data = b"".join([data for _, data, _ in chunks[self._taken :]])
+        self._taken = len(chunks)
+        row = Row(self, self._taken_to + 1, self.seq, data, self._ending, self._since, self._tokens)
+        self._taken_to, self._ending, self._tokens = self.seq, None, 0
         return row
 
     def committed(self, seq: int) -> None:
         """Everything up to `seq` is in the journal: show what waited for that."""
         self._committed = seq
-        chunks = self._uncommitted
-        while chunks and chunks[0].last <= seq:
-            chunk = chunks.popleft()
-            self.waiting_bytes -= len(chunk.data)
-            if chunk.last > self._shown:
+        chunks, before = self._uncommitted, self.waiting_bytes
+        count = 0
+        for last, data, _ in chunks:
+            if last > seq:
+                break
+            count += 1
+            self.waiting_bytes -= len(data)
+            if last > self._shown:
                 self._hidden -= 1
-                self._show(chunk.data, chunk.last)
+                self._show(data, last)
+        del chunks[:count]
+        self._taken -= count
+        if not self.lost:
+            self._sink.waiting -= before - self.waiting_bytes
         if self._hidden:
             self._show_up_to_boundary()
         while self._waiters and self._waiters[0][0] <= seq:
-            done = self._waiters.popleft()[1]
+            done = self._waiters.pop(0)[1]
             if not done.done():
                 done.set_result(None)
 
     def _show_up_to_boundary(self) -> None:
-        for chunk in self._uncommitted:
-            if chunk.boundary:
+        for last, data, boundary in self._uncommitted:
+            if boundary:
                 return
-            if chunk.last > self._shown:
+            if last > self._shown:
                 self._hidden -= 1
-                self._show(chunk.data, chunk.last)
+                self._show(data, last)
 
     def lose(self) -> None:
         """Another producer has this run, or nobody may write it now: stop, and let readers look elsewhere."""
         if self.lost:
             return
         self.lost = True
+        self._sink.waiting -= self.waiting_bytes
         error = LeaseLost("This process lost its lease on the run; another one goes on with it.")
         for _, done in self._waiters:
             if not done.done():
@@ -220,6 +323,13 @@ class LiveRun:
             if self.task and self.begun:
                 self.task.cancel()
 
+    def expire(self, seconds: float) -> None:
+        """Stop the run since its time is up; it ends as failed unless its end is already on the way."""
+        if not self.ending and self.cancel_by is None:
+            self.expired_after = seconds
+            if self.task and self.begun:
+                self.task.cancel()
+
     def close(self) -> None:
         """The run ended or paused, and its last event was shown."""
         self._let_go("ended")
@@ -228,9 +338,12 @@ class LiveRun:
 
     def _show(self, data: bytes, seq: int) -> None:
         self._shown = seq
-        if self.readers:
+        readers = self.readers
+        if len(readers) == 1:
+            readers[0].push(data, Cursor(self.epoch, seq))
+        elif readers:
             cursor = Cursor(self.epoch, seq)
-            for reader in tuple(self.readers):
+            for reader in tuple(readers):
                 reader.push(data, cursor)
 
     def attach(self, reader: Reader) -> bool:
@@ -244,17 +357,18 @@ class LiveRun:
         if reader.cursor.epoch != self.epoch:
             return False
         for chunk in self._uncommitted:
-            if chunk.last > self._shown:
+            if chunk[0] > self._shown:
                 break
-            if chunk.last > reader.cursor.seq:
+            if chunk[0] > reader.cursor.seq:
                 data = _behind(chunk, reader.cursor.seq)
-                reader.push(data, Cursor(self.epoch, chunk.last))
-        self.readers.add(reader)
+                reader.push(data, Cursor(self.epoch, chunk[0]))
+        self.readers.append(reader)
         return True
 
     def detach(self, reader: Reader) -> None:
         """Stop feeding a reader; the run goes on."""
-        self.readers.discard(reader)
+        if reader in self.readers:
+            self.readers.remove(reader)
 
     def _let_go(self, end: End) -> None:
         for reader in tuple(self.readers):
@@ -264,6 +378,7 @@ class LiveRun:
 
 def _behind(chunk: _Chunk, seq: int) -> bytes:
     """The frames of a chunk that lie behind `seq`."""
-    frames = chunk.data.split(b"\n\n")[:-1]
-    skip = len(frames) - (chunk.last - seq)
-    return chunk.data if skip <= 0 else b"".join(frame + b"\n\n" for frame in frames[skip:])
+    last, data, _ = chunk
+    frames = data.split(b"\n\n")[:-1]
+    skip = len(frames) - (last - seq)
+    return data if skip <= 0 else b"".join(frame + b"\n\n" for frame in frames[skip:])

@@ -2,10 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Generator, MutableMapping
+from collections import deque
+from collections.abc import Callable, Coroutine, MutableMapping
 from typing import Any, Literal
 
+from porch.background import Stepped
 from porch.contract.frames import START, Cursor, resync_frame
+from porch.runs.backlog import Backlog
 
 Recheck = Callable[[], Coroutine[Any, Any, object]]
 """Raises Unauthenticated or Forbidden once whoever reads may do so no longer."""
@@ -13,25 +16,55 @@ Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
 End = Literal["ended", "detached", "overflow", "disconnected"]
 
 MAX_QUEUE_BYTES = 1024 * 1024
+# What the server is handed at once: it keeps all of it until the socket has taken it.
+PIECE_BYTES = 64 * 1024
 
 
 class Reader:
     """Writes frames to an ASGI `send` without a task switch while the socket takes them.
 
     `send` is stepped by hand; a task takes over only when it suspends. What comes meanwhile is queued, in bytes
-    bounded: a reader that falls further behind is told to resynchronise and is closed. `cursor` is the last
-    place handed to the server.
+    bounded: a reader that falls further behind is told to resynchronise and is closed. So is the one furthest behind
+    when all together are more than their `backlog` holds; those of a `page`, which share one stream, come last.
+    `cursor` is the last place handed to the server; `name` is the run's.
     """
 
-    def __init__(self, send: Send, cursor: Cursor = START, *, max_bytes: int = MAX_QUEUE_BYTES) -> None:
+    __slots__ = (
+        "_backlog",
+        "_drain",
+        "_end",
+        "_queue",
+        "_queued",
+        "_send",
+        "_wake",
+        "cursor",
+        "last_sent",
+        "max_bytes",
+        "name",
+        "page",
+        "recheck",
+    )
+
+    def __init__(
+        self,
+        send: Send,
+        cursor: Cursor = START,
+        *,
+        max_bytes: int = MAX_QUEUE_BYTES,
+        backlog: Backlog | None = None,
+        page: bool = False,
+        name: str = "",
+    ) -> None:
         self.cursor = cursor
+        self.page = page
+        self.name = name
         self.recheck: Recheck | None = None
         self.last_sent = time.monotonic()
         self._send = send
         self.max_bytes = max_bytes
-        self._queue: list[bytes] = []
+        self._backlog = backlog or Backlog()
+        self._queue: deque[tuple[bytes, Cursor | None]] | None = None  # most readers never have one
         self._queued = 0
-        self._queued_to = cursor
         self._drain: asyncio.Task[None] | None = None
         self._end: End | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -40,6 +73,11 @@ class Reader:
     def end(self) -> End | None:
         """Why this reader gets nothing more, None while it does."""
         return self._end
+
+    @property
+    def queued(self) -> int:
+        """How many bytes wait for this reader."""
+        return self._queued
 
     def push(self, data: bytes, cursor: Cursor | None = None) -> None:
         """Frames for this reader, now; `cursor` is where it stands after them."""
@@ -59,7 +97,7 @@ class Reader:
         except Exception:  # the server's way to say that the client has gone
             self.finish("disconnected")
             return
-        self._drain = asyncio.get_running_loop().create_task(self._go_on(_Stepped(step, waiting)))
+        self._drain = asyncio.get_running_loop().create_task(self._go_on(Stepped(step, waiting)))
 
     def finish(self, end: End) -> None:
         """Nothing more comes for this reader."""
@@ -87,8 +125,17 @@ class Reader:
         if self._drain is not None:
             await asyncio.wait([self._drain])
 
+    async def taken(self) -> None:
+        """As `settle`, but no longer than the reader is there: one that must go is not waited for."""
+        if self._drain is None or self._end is not None:
+            return
+        wake = self._wake = asyncio.get_running_loop().create_future()
+        self._drain.add_done_callback(lambda _: wake.done() or wake.set_result(None))
+        await wake
+
     def abandon(self) -> None:
         """Stop sending at once: the client is gone, whatever the reader waited for."""
+        self._clear()
         self._lose()
         if self._drain is not None:
             self._drain.cancel()
@@ -101,46 +148,50 @@ class Reader:
         """What a reader that fell behind gets last: it keeps what it was sent and asks again from there."""
         return resync_frame("overflow", self.cursor.seq)
 
-    def _enqueue(self, data: bytes, cursor: Cursor | None) -> None:
-        self._queue.append(data)
-        self._queued += len(data)
-        if cursor is not None:
-            self._queued_to = cursor
-        if self._queued > self.max_bytes:
-            self._queue.clear()
-            self.finish("overflow")
+    def overflow(self) -> None:
+        """Forget what waits: this reader is too far behind."""
+        self._clear()
+        self.finish("overflow")
 
-    async def _go_on(self, first: "_Stepped") -> None:
+    def hold(self, size: int) -> None:
+        """Count bytes that are kept for this reader elsewhere, or with a negative size no longer."""
+        self._queued += size
+        self._backlog.add(self, size)
+
+    def _enqueue(self, data: bytes, cursor: Cursor | None) -> None:
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append((data, cursor))
+        self.hold(len(data))
+        if self._queued > self.max_bytes:
+            self.overflow()
+
+    def _clear(self) -> None:
+        if self._queue:
+            self.hold(-sum(len(data) for data, _ in self._queue))
+            self._queue = None
+
+    def _piece(self) -> bytes:
+        """What is next, in one piece; the cursor goes with it."""
+        size, taken = 0, list[bytes]()
+        while self._queue and (not taken or size + len(self._queue[0][0]) <= PIECE_BYTES):
+            data, cursor = self._queue.popleft()
+            size += len(data)
+            taken.append(data)
+            if cursor is not None:
+                self.cursor = cursor
+        self.hold(-size)
+        return b"".join(taken)
+
+    async def _go_on(self, first: Stepped) -> None:
         try:
             await first
             while self._queue:
-                data, self._queue, self._queued = b"".join(self._queue), [], 0
-                self.cursor = max(self.cursor, self._queued_to)
+                data = self._piece()
                 self.last_sent = time.monotonic()
                 await self._send({"type": "http.response.body", "body": data, "more_body": True})
         except Exception:
+            self._clear()
             self._lose()
         finally:
             self._drain = None
-
-
-class _Stepped:
-    """The rest of a coroutine that was stepped by hand up to its first suspension."""
-
-    def __init__(self, step: Coroutine[Any, Any, None], waiting: Any) -> None:
-        self._step = step
-        self._waiting = waiting
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        waiting = self._waiting
-        while True:
-            try:
-                sent = yield waiting
-            except BaseException as error:
-                resume, value = self._step.throw, error
-            else:
-                resume, value = self._step.send, sent
-            try:
-                waiting = resume(value)
-            except StopIteration:
-                return

@@ -3,8 +3,10 @@
 from uuid import UUID
 
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
 
+@retried
 async def forget_request(database: Database, workspace: UUID, conversation: UUID, run: UUID) -> None:
     """Take away what a caller's protocol finds the run again by.
 
@@ -20,7 +22,9 @@ async def forget_request(database: Database, workspace: UUID, conversation: UUID
             "UPDATE porch.conversations c SET deleted_at = now(), expires_at = now()"
             " WHERE c.workspace_id = $1 AND c.id = $2 AND c.expires_at IS NOT NULL AND NOT EXISTS ("
             "  SELECT FROM porch.runs r WHERE r.workspace_id = $1 AND r.conversation_id = $2"
-            "  AND (r.options -> 'request' ->> 'store' = 'true' OR r.status IN ('running', 'paused')))",
+            "  AND (r.options -> 'request' ->> 'store' = 'true' OR r.status IN ('running', 'paused')))"
+            " AND NOT EXISTS ("
+            "  SELECT FROM porch.queued_runs q WHERE q.workspace_id = $1 AND q.conversation_id = $2)",
             workspace,
             conversation,
         )

@@ -2,24 +2,27 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any, Literal, cast
 from uuid import UUID
 
 import msgspec
 from fastapi import Header, Query, Request
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Discriminator, Field, Tag
 from starlette.responses import Response
 
 from porch.contract.frames import START, Cursor
 from porch.contract.ids import format_id, parse_id
 from porch.contract.messages import Part
 from porch.contract.principal import Principal
-from porch.http.auth import Requires, requires
+from porch.http.auth import Requires, recheck, requires
+from porch.http.body_model import BodyModel
 from porch.http.idempotency import IDEMPOTENT, claimed
 from porch.http.pagination import Page, Paging, cut, encode_cursor
 from porch.http.routing import api_router
+from porch.runs.approval_bodies import Waits, approval_body, waits_of
 from porch.runs.input import MessageRoute, read_parts
+from porch.runs.ledger import counted
+from porch.runs.queue import Queued
 from porch.runs.record import RunRecord
 from porch.runs.service import RunKey, Runs, Started
 from porch.runs.store import HEAD, Place
@@ -32,7 +35,7 @@ Participant = Annotated[Principal, requires("read:conversations", guests=True)]
 ANY_CREDENTIAL = Requires(None, guests=True)
 
 
-class TextInput(BaseModel):
+class TextInput(BodyModel):
     """Words of a message."""
 
     model_config = ConfigDict(extra="forbid")
@@ -40,7 +43,7 @@ class TextInput(BaseModel):
     text: str
 
 
-class ImageInput(BaseModel):
+class ImageInput(BodyModel):
     """A picture of up to 5 MiB and 8,000 pixels a side; its bytes must be of the type that it names."""
 
     model_config = ConfigDict(extra="forbid")
@@ -50,7 +53,7 @@ class ImageInput(BaseModel):
     name: str | None = Field(default=None, examples=["porch.png"])
 
 
-class FileInput(BaseModel):
+class FileInput(BodyModel):
     """A document of up to 10 MiB: a PDF, or text in UTF-8."""
 
     model_config = ConfigDict(extra="forbid")
@@ -69,7 +72,7 @@ def _form(value: Any) -> str | None:
     return "words" if isinstance(value, str) else "parts" if isinstance(value, list) else None
 
 
-class RunInput(BaseModel):
+class RunInput(BodyModel):
     """A message to an agent."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"input": "What time is it?"}]})
@@ -90,29 +93,46 @@ class RunInput(BaseModel):
     )
 
 
-class RunAccepted(BaseModel):
+class RunAccepted(BodyModel):
     """A run that was committed and goes on by itself."""
 
     run: str = Field(examples=["run_0199f3a1c2d47e10a5b6c7d8e9f00112"])
     conversation: str
     message: str
+    status: Literal["queued", "running"] = Field(
+        default="running", description="`queued` where it waits for the answer before it."
+    )
 
 
-class RunNotice(BaseModel):
+class QueuedMessage(BodyModel):
+    """A message that waits for the answer before it."""
+
+    run: str = Field(description="The run that will answer it; cancel this to take the message back.")
+    message: str = Field(description="Its id, or of the message that is answered anew.")
+    place: Literal["head", "after", "answer"] = Field(
+        description="Where it will stand: at the `head`, `after` an earlier message, or as another `answer`."
+    )
+    parts: list[dict[str, Any]]
+    created_at: datetime
+
+
+class RunNotice(BodyModel):
     """Something that the run told whoever reads its answer."""
 
     code: str = Field(examples=["empty_answer"])
     text: str
 
 
-class RunState(BaseModel):
+class RunState(BodyModel):
     """A run as it stands."""
 
     id: str = Field(examples=["run_0199f3a1c2d47e10a5b6c7d8e9f00112"])
     agent: str = Field(examples=["@home/hello"])
     version: int | None = Field(description="The version that answers; null for a draft.")
     conversation: str
-    status: Literal["running", "paused", "finished", "failed", "cancelled"]
+    status: Literal["queued", "running", "paused", "finished", "failed", "cancelled"] = Field(
+        description="`queued` waits in its conversation for the run before it."
+    )
     input_message: str
     output_message: str | None
     reason: str | None = Field(
@@ -125,6 +145,7 @@ class RunState(BaseModel):
     tokens_per_second: float | None = Field(
         description="The pace of the model that answered, over its own time; null where it is not known."
     )
+    waits_for: Waits | None = Field(description="What a paused run waits for; null for all others.")
     notices: list[RunNotice]
     usage: dict[str, Any] | None
     error: dict[str, Any] | None
@@ -154,6 +175,10 @@ async def start_run(request: Request, principal: Runner, conversation: str, body
 
     A message is text, or up to 20 parts of text, pictures and files, whose bytes come as base64: pictures PNG,
     JPEG, GIF or WebP of up to 5 MiB; files PDF, text in UTF-8 or JSON of up to 10 MiB; 20 MiB in all.
+
+    While another answer is being written the agent's `concurrency` decides: `reject` is 409 `conversation_busy`;
+    with `queue` the message waits, its `status` is `queued` and its stream begins when its turn comes; with
+    `interrupt` it stops that answer and comes next. When 16 wait, 409 `queue_full`.
     """
     runs = _runs(request)
     parts, place = _parts(body), _place(body)
@@ -208,17 +233,42 @@ async def list_runs(request: Request, principal: Viewer, conversation: str, pagi
     return Page(items=[_state(principal, record) for record in shown], next_cursor=cursor)
 
 
+@router.get(
+    "/conversations/{conversation}/queue",
+    operation_id="listQueue",
+    summary="List what waits in a conversation",
+)
+async def list_queue(
+    request: Request, principal: Participant, conversation: str
+) -> dict[Literal["items"], list[QueuedMessage]]:
+    """Messages that wait for the answer before them, in the order in which they will be answered.
+
+    None is in the conversation's messages yet. Of their pictures and files only type, name and size are told.
+    """
+    waiting = await _runs(request).queued(principal, parse_id("conv", conversation))
+    return {"items": [_queued(each) for each in waiting]}
+
+
 @router.get("/runs/{run}", operation_id="getRun")
 async def get_run(request: Request, principal: Participant, run: str) -> RunState:
-    """A run's state."""
-    return _state(principal, await _runs(request).get(principal, parse_id("run", run)))
+    """A run's state, and of a paused one what it waits for."""
+    record = await _runs(request).get(principal, parse_id("run", run))
+    state = _state(principal, record)
+    if record.paused_for == "approval" and state.waits_for:
+        asked = await _runs(request).inbox.of_run(principal, record.id)
+        state.waits_for.approvals = [approval_body(principal, one) for one in asked if one.decision is None]
+    return state
 
 
 @router.get(
     "/runs/{run}/events",
     operation_id="followRun",
     response_class=Response,
-    responses={**STREAM, 204: {"description": "The cursor stands at the run's end: there is nothing more."}},
+    responses={
+        **STREAM,
+        204: {"description": "The cursor stands at the run's end, or where it is paused: nothing more now."},
+        409: {"description": "No event of the run has that cursor: read it from its start."},
+    },
 )
 async def follow_run(
     request: Request,
@@ -267,6 +317,9 @@ async def _answer(
 ) -> Response:
     """Starts a run once under the request's key, and answers its stream or its id."""
     runs = _runs(request)
+    if _streams(request):
+        with counted(runs.ledger, principal.workspace):
+            runs.places.check_stream(principal)
     async with claimed(request, principal, fenced=True) as claim:
         if claim is not None and claim.stored is not None:
             run = parse_id("run", msgspec.json.decode(claim.stored.body)["run"])
@@ -274,7 +327,7 @@ async def _answer(
         started = await start(RunKey(claim.route, claim.key) if claim else None)
     if _streams(request):
         return _guarded(request, runs.follow_new(principal, started))
-    return _accepted(started.run, conversation, started.message)
+    return _accepted(started.run, conversation, started.message, queued=started.queued)
 
 
 async def _again(request: Request, principal: Principal, run: UUID) -> Response:
@@ -287,24 +340,41 @@ async def _again(request: Request, principal: Principal, run: UUID) -> Response:
         stream.headers.update(replayed)
         return _guarded(request, stream)
     record = await runs.get(principal, run)
-    answer = _accepted(run, record.conversation, record.input_message)
+    queued = record.status == "queued"
+    answer = _accepted(run, record.conversation, record.input_message, queued=queued)
     answer.headers.update(replayed)
     return answer
 
 
 def _guarded(request: Request, stream: EventStream) -> EventStream:
     """The stream, which ends when the request's credential does."""
-    stream.recheck = partial(ANY_CREDENTIAL, request)
+    stream.recheck = recheck(ANY_CREDENTIAL, request)
     return stream
 
 
-def _accepted(run: UUID, conversation: UUID, message: UUID) -> Response:
+def _accepted(run: UUID, conversation: UUID, message: UUID, *, queued: bool) -> Response:
     name = format_id("run", run)
     body = RunAccepted(
-        run=name, conversation=format_id("conv", conversation), message=format_id("msg", message)
+        run=name,
+        conversation=format_id("conv", conversation),
+        message=format_id("msg", message),
+        status="queued" if queued else "running",
     )
     headers = {"location": f"/api/v1/runs/{name}"}
     return Response(body.model_dump_json(), 202, headers, "application/json")
+
+
+def _queued(queued: Queued) -> QueuedMessage:
+    return QueuedMessage(
+        run=format_id("run", queued.run),
+        message=format_id("msg", queued.message),
+        place=queued.how,
+        parts=[
+            {name: value for name, value in msgspec.to_builtins(part).items() if name not in ("file", "data")}
+            for part in queued.parts
+        ],
+        created_at=queued.created_at,
+    )
 
 
 def _state(principal: Principal, record: RunRecord) -> RunState:
@@ -320,6 +390,7 @@ def _state(principal: Principal, record: RunRecord) -> RunState:
         model=record.model,
         first_token_ms=record.first_token_ms,
         tokens_per_second=record.tokens_per_second,
+        waits_for=waits_of(record),
         notices=[RunNotice(code=code, text=text) for code, text in record.notices],
         usage=msgspec.to_builtins(record.usage) if record.usage else None,
         error=msgspec.to_builtins(record.error) if record.error else None,

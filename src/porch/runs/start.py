@@ -9,16 +9,28 @@ from uuid import UUID
 import msgspec
 
 from porch.agents.files import StoredFile, stow
+from porch.agents.obstacles import HERE, obstacle
 from porch.contract.definition import HANDLE
-from porch.contract.errors import InvalidInput, NotFound
+from porch.contract.errors import (
+    Conflict,
+    ConversationBusy,
+    InProgress,
+    InvalidInput,
+    NotFound,
+    PorchError,
+    QueueFull,
+)
 from porch.contract.events import AnyEvent, RunStarted, StepStarted
-from porch.contract.frames import encode_frame
+from porch.contract.frames import Cursor, Framer
 from porch.contract.ids import format_id, new_uuid, parse_id
 from porch.contract.messages import Part, ToolCallPart, ToolResultPart
 from porch.contract.principal import Principal
+from porch.identity.guests import occupied
 from porch.runs import store
 from porch.runs.context import StoredMessage
 from porch.runs.options import NO_OPTIONS, RunOptions
+from porch.runs.queue import MAX_WAITING, list_queued
+from porch.runs.recall import Recall
 from porch.runs.store import HEAD, Key, LoadedTurn, NewRun, Place
 from porch.runs.title import make_title
 from porch.storage.database import Database
@@ -37,6 +49,20 @@ class RunKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Started:
+    """A run that was committed: its ids, and its first frames as they stand in the journal.
+
+    One that is `queued` has none yet: it waits for the run before it.
+    """
+
+    run: UUID
+    message: UUID
+    frames: bytes
+    cursor: Cursor
+    queued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
     """What is to be answered: `parts`, or without them the message at `place`.
 
@@ -52,6 +78,10 @@ class Asked:
     agent: str | None = None
     keep: timedelta | None = None
 
+    def opens(self, turn: LoadedTurn) -> bool:
+        """Whether somebody says something new, in a conversation that stays."""
+        return self.parts is not None and self.place is HEAD and self.agent is None and not turn.trial
+
     def history(self, turn: LoadedTurn) -> list[StoredMessage]:
         """The branch that is answered, newest first."""
         if self.parts is None:
@@ -59,12 +89,18 @@ class Asked:
         return [StoredMessage("user", self.parts), *reversed(self.before), *turn.history]
 
 
-async def load_turn(database: Database, principal: Principal, conversation: UUID, asked: Asked) -> LoadedTurn:
+async def load_turn(
+    database: Database, recall: Recall, principal: Principal, conversation: UUID, asked: Asked
+) -> LoadedTurn:
     """The conversation as the run finds it, and its agent. Raises NotFound, Forbidden, InvalidInput."""
     if asked.agent is not None:
-        turn = await _meet(database, principal, asked.agent)
+        turn = await _meet(database, recall, principal, asked.agent)
     else:
-        turn = await store.load_turn(database, principal.workspace, conversation, asked.place)
+        turn = recall.take(principal.workspace, conversation)
+        if turn is None or asked.place is not HEAD:
+            turn = await store.load_turn(database, principal.workspace, conversation, asked.place)
+            if turn is not None:
+                recall.loaded(principal.workspace, turn)
     if turn is None or not may_see(principal, turn.participant_kind, turn.participant):
         raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
     agent = format_id("agt", turn.agent)
@@ -72,19 +108,23 @@ async def load_turn(database: Database, principal: Principal, conversation: UUID
     if turn.trial:
         principal.require("write", "agents", agent)
     if turn.misplaced:
-        raise _misplaced(asked.place)
+        raise await _misplaced(database, principal.workspace, conversation, asked.place)
     asked.options.check(turn.definition)
     _check_results(asked, turn)
     return turn
 
 
-async def _meet(database: Database, principal: Principal, named: str) -> LoadedTurn:
+async def _meet(database: Database, recall: Recall, principal: Principal, named: str) -> LoadedTurn:
     """An agent that the principal may know of. Raises NotFound."""
     identifier = parse_id("agt", named) if named.startswith("agt_") else None
     turn = None
     if identifier or HANDLE.fullmatch(named):
-        opener = (principal.kind, principal.id)
-        turn = await store.load_agent(database, principal.workspace, identifier, named, opener)
+        workspace, opener = principal.workspace, (principal.kind, principal.id)
+        turn = recall.meet(workspace, identifier or named, opener)
+        if turn is None:
+            turn = await store.load_agent(database, workspace, identifier, named, opener)
+            if turn is not None:
+                recall.loaded(workspace, turn)
     if turn is not None:
         agent = format_id("agt", turn.agent)
         if principal.allows("run", "agents", agent) or principal.allows("read", "agents", agent):
@@ -104,25 +144,17 @@ def new_run(
     else:
         assert turn.message  # the one to answer
         message = turn.message
-    events: list[AnyEvent] = [
-        RunStarted(
-            agent=f"@{principal.workspace_handle}/{turn.handle}",
-            version=turn.version,
-            workspace=principal.workspace_handle,
-            conversation=format_id("conv", conversation),
-            message=format_id("msg", message),
-        ),
-        StepStarted(step="s1", model=turn.definition.models[0]),
-    ]
+    events = _first_events(principal, conversation, turn, message)
     now, name = time.time_ns(), format_id("run", run).encode()
-    frames = b"".join(encode_frame(event, name, 1, seq, now) for seq, event in enumerate(events, 1))
+    said = msgspec.json.encode(parts) if parts else None
+    frames = Framer(name, 1).frames(events, 1, now)
     new = NewRun(
         workspace=principal.workspace,
         conversation=conversation,
         at_head=asked.place.how == "head",
         parent=turn.message,
         message=message,
-        parts=msgspec.json.encode(parts) if parts else None,
+        parts=said,
         title=make_title(parts) if parts and asked.keep is None else None,
         run=run,
         agent=turn.agent,
@@ -137,8 +169,28 @@ def new_run(
         opened_by=(principal.kind, principal.id) if asked.agent is not None else None,
         keep=asked.keep,
         files=files,
+        busy=turn.definition.concurrency or "reject",
+        how=asked.place.how,
+        asked_by=principal.label,
+        size=len(said or b"") + len(before or b"") + sum(len(file.content) for file in files),
+        handle=turn.handle if turn.remembered else None,
     )
     return new, events
+
+
+def _first_events(
+    principal: Principal, conversation: UUID, turn: LoadedTurn, message: UUID
+) -> list[AnyEvent]:
+    return [
+        RunStarted(
+            agent=f"@{principal.workspace_handle}/{turn.handle}",
+            version=turn.version,
+            workspace=principal.workspace_handle,
+            conversation=format_id("conv", conversation),
+            message=format_id("msg", message),
+        ),
+        StepStarted(step="s1", model=turn.definition.models[0]),
+    ]
 
 
 def _check_results(asked: Asked, turn: LoadedTurn) -> None:
@@ -176,6 +228,34 @@ def may_see(principal: Principal, kind: str, participant: UUID) -> bool:
     return principal.kind == "user" and principal.allows("admin", "conversations")
 
 
-def _misplaced(place: Place) -> NotFound:
+async def _misplaced(database: Database, workspace: UUID, conversation: UUID, place: Place) -> PorchError:
     name = format_id("msg", place.message) if place.message else "That message"
+    for waiting in await list_queued(database, workspace, conversation):
+        if waiting.message == place.message and place.message:
+            run = format_id("run", waiting.run)
+            return Conflict(
+                f"{name} still waits for the answer before it. Cancel it (POST /api/v1/runs/{run}/cancel) and send "
+                "another, or wait for its answer."
+            )
     return NotFound(f"There is no message {name!r} in this conversation. Read its messages again, then send.")
+
+
+async def refuse(database: Database, principal: Principal, outcome: str, active: UUID | None) -> PorchError:
+    """What to say where `porch.start_run` took no message: by its outcome, and the run that is at work."""
+    match outcome:
+        case "repeated":
+            return InProgress("This message was sent twice at once under its Idempotency-Key. Try again.")
+        case "occupied":
+            return occupied()
+        case "full":
+            return QueueFull(
+                f"{MAX_WAITING} messages wait in this conversation, or their files take up all the room there is. "
+                "Wait for an answer, or take one of them back, then send this one again."
+            )
+        case _:
+            return ConversationBusy(await _why_busy(database, principal, active))
+
+
+async def _why_busy(database: Database, principal: Principal, active: UUID | None) -> str:
+    reason = await store.pause_of(database, principal.workspace, active) if active else None
+    return obstacle(principal, reason or "answer", format_id("run", active) if active else HERE, "send again")

@@ -1,6 +1,6 @@
 """The SQL of runs. Every statement is scoped by workspace, here and by row-level security."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -11,15 +11,20 @@ import msgspec
 from porch.agents.files import StoredFile, fill, has_files, insert_files
 from porch.contract.attachments import MAX_ATTACHED_BYTES
 from porch.contract.definition import Definition
+from porch.contract.events import PauseReason
 from porch.contract.messages import Part
 from porch.runs.context import StoredMessage
 from porch.runs.options import NO_OPTIONS, RunOptions
+from porch.runs.queue import MAX_WAITING, MAX_WAITING_BYTES, insert_queued_files
 from porch.storage.database import Database
+from porch.storage.retrying import retried
 
+# A run that is being committed locks the row of its process: one that freezes then keeps others from all its runs.
+PAUSE_MS = 2000
 MAX_MESSAGES = 400
 MAX_HISTORY_BYTES = 4 * 1024 * 1024
-READ_ROWS = 64
-READ_BYTES = 1024 * 1024
+
+Busy = Literal["reject", "queue", "interrupt"]
 
 _parts = msgspec.json.Decoder(list[Part])
 _definition = msgspec.json.Decoder(Definition)
@@ -38,13 +43,12 @@ class Place:
 HEAD = Place("head")
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedTurn:
+class LoadedTurn(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation as a new run finds it.
 
     `version` is None for an agent that only has a draft, and in a `trial` of its draft; `message` is the one
     that `history` begins with, newest first; `misplaced` says that the place is none of this conversation's;
-    `active_run` is at work there just now.
+    `active_run` is at work there just now. What is only `remembered` is looked at again when the run starts.
     """
 
     agent: UUID
@@ -60,15 +64,17 @@ class LoadedTurn:
     history: list[StoredMessage]
     more: bool
     active_run: UUID | None
+    remembered: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     """What `start_run` commits in one transaction.
 
     The message follows `parent`, which `at_head` must still be the conversation's last; without `parts` it is
     there already. `title` is for a conversation that has none. Messages `before` it come in with it, as JSON; with
-    `opened_by`, a participant's kind and id, the conversation does, which is ephemeral and stays for `keep`.
+    `opened_by`, a participant's kind and id, the conversation does, which is ephemeral and stays for `keep`. `busy` is
+    what becomes of it while another run is at work: it may wait, `size` bytes of it, for its turn at the place `how`.
+    With `handle`, the agent must still be of that name, version and draft.
     """
 
     workspace: UUID
@@ -91,6 +97,11 @@ class NewRun:
     opened_by: tuple[str, UUID] | None = None
     keep: timedelta | None = None
     files: Sequence[StoredFile] = ()
+    busy: Busy = "reject"
+    how: str = "head"
+    asked_by: str = ""
+    size: int = 0
+    handle: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +114,8 @@ class Key:
     body: bytes
 
 
-Status = Literal["running", "paused", "finished", "failed", "cancelled"]
-ACTIVE = ("running", "paused")
+Status = Literal["queued", "running", "paused", "finished", "failed", "cancelled"]
+ACTIVE = ("queued", "running", "paused")
 
 
 async def load_turn(
@@ -172,14 +183,17 @@ async def load_agent(
     )
 
 
+@retried
 async def start_run(database: Database, new: NewRun) -> tuple[str, UUID | None]:
     """Commit a message, its run and the run's first events. Answers what `porch.start_run` does."""
     key = new.key
     # Each statement of system() commits by itself, which is all that a message without files needs.
     async with database.tenant(new.workspace) if new.files else database.system() as connection:
+        if new.files:
+            await connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {PAUSE_MS}")
         row = await connection.fetchrow(
             "SELECT * FROM porch.start_run($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,"
-            "$19,$20,$21,$22,$23)",
+            "$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30)",
             new.workspace,
             new.conversation,
             new.at_head,
@@ -203,10 +217,19 @@ async def start_run(database: Database, new: NewRun) -> tuple[str, UUID | None]:
             new.opened_by and new.opened_by[1],
             new.keep,
             new.before,
+            new.busy,
+            new.how,
+            new.asked_by,
+            new.size,
+            MAX_WAITING,
+            MAX_WAITING_BYTES,
+            new.handle,
         )
         assert row is not None
         if new.files and row["outcome"] == "started":
             await insert_files(connection, new.workspace, new.files)
+        elif new.files and row["outcome"] == "queued":
+            await insert_queued_files(connection, new.workspace, new.run, new.files)
     return row["outcome"], row["active_run"]
 
 
@@ -214,155 +237,26 @@ async def load_options(database: Database, workspace: UUID, run: UUID) -> RunOpt
     """What the caller added to a run."""
     async with database.tenant(workspace) as connection:
         found = await connection.fetchval(
-            "SELECT options FROM porch.runs WHERE workspace_id = $1 AND id = $2", workspace, run
+            "SELECT options FROM porch.runs WHERE workspace_id = $1 AND id = $2"
+            " UNION ALL SELECT options FROM porch.queued_runs WHERE workspace_id = $1 AND id = $2",
+            workspace,
+            run,
         )
     return msgspec.json.decode(found, type=RunOptions) if found else NO_OPTIONS
 
 
+async def pause_of(database: Database, workspace: UUID, run: UUID) -> PauseReason | None:
+    """What a paused run waits for; None of one that is at work, or over."""
+    async with database.tenant(workspace) as connection:
+        return await connection.fetchval(
+            "SELECT paused_for FROM porch.runs WHERE workspace_id = $1 AND id = $2 AND status = 'paused'",
+            workspace,
+            run,
+        )
+
+
+@retried
 async def request_cancel(database: Database, workspace: UUID, run: UUID, by: str) -> None:
     """Ask whoever holds the run to cancel it; its next heartbeat reads this."""
-    async with database.tenant(workspace) as connection:
-        await connection.execute(
-            "UPDATE porch.runs SET cancel_by = $3 WHERE workspace_id = $1 AND id = $2 "
-            "AND status IN ('running', 'paused') AND cancel_by IS NULL",
-            workspace,
-            run,
-            by,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class JournalRow:
-    """Consecutive frames of a run as they were sent."""
-
-    first: int
-    last: int
-    epoch: int
-    frames: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A stretch of a run's journal behind a cursor, with the run's state read in the same snapshot.
-
-    `last` is the last seq in the journal, `newer` where the first epoch after the cursor's begins, if there
-    is one.
-    """
-
-    rows: list[JournalRow]
-    status: Status
-    epoch: int
-    last: int
-    newer: int | None
-
-
-# One statement, one snapshot: a takeover between two would pass its events off as those of the cursor's epoch.
-_PAGE = """
-    SELECT s.status, s.epoch AS run_epoch, s.last, s.newer, p.first_seq, p.last_seq, p.epoch, p.frames
-    FROM (
-      SELECT r.status, r.epoch,
-        (SELECT j.last_seq FROM porch.journal j WHERE j.workspace_id = $1 AND j.run_id = $2
-         ORDER BY j.first_seq DESC LIMIT 1) AS last,
-        CASE WHEN r.epoch > $3 THEN (
-          SELECT min(j.first_seq) FROM porch.journal j
-          WHERE j.workspace_id = $1 AND j.run_id = $2 AND j.epoch > $3) END AS newer
-      FROM porch.runs r WHERE r.workspace_id = $1 AND r.id = $2) AS s
-    LEFT JOIN LATERAL (
-      SELECT j.first_seq, j.last_seq, j.epoch, j.frames,
-        sum(octet_length(j.frames)) OVER (ORDER BY j.first_seq) - octet_length(j.frames) AS before
-      FROM porch.journal j
-      WHERE j.workspace_id = $1 AND j.run_id = $2 AND j.first_seq >= coalesce((
-        SELECT max(x.first_seq) FROM porch.journal x
-        WHERE x.workspace_id = $1 AND x.run_id = $2 AND x.first_seq <= least($4::integer, s.newer - 1) + 1), 0)
-      ORDER BY j.first_seq LIMIT $5) AS p ON p.before < $6
-    ORDER BY p.first_seq
-"""
-
-
-async def read_journal(database: Database, workspace: UUID, run: UUID, epoch: int, seq: int) -> Page | None:
-    """Rows that reach behind `seq`, as many as a page holds; None when the run is gone."""
-    async with database.tenant(workspace) as connection:
-        rows = await connection.fetch(_PAGE, workspace, run, epoch, seq, READ_ROWS, READ_BYTES)
-    if not rows:
-        return None
-    state = rows[0]
-    newer = state["newer"]
-    after = seq if newer is None else min(seq, newer - 1)
-    behind = [
-        JournalRow(row["first_seq"], row["last_seq"], row["epoch"], row["frames"])
-        for row in rows
-        if row["first_seq"] is not None and row["last_seq"] > after
-    ]
-    return Page(behind, state["status"], state["run_epoch"], state["last"] or 0, newer)
-
-
-@dataclass(frozen=True, slots=True)
-class Claimed:
-    """A run that this process has taken over."""
-
-    workspace: UUID
-    run: UUID
-    epoch: int
-
-
-async def claim_runs(
-    database: Database, process: UUID, limit: int, known: Callable[[], list[UUID]] | None = None
-) -> list[Claimed]:
-    """Take over runs whose process is gone; with `known`, also those of this process that are not among them.
-
-    `known` is asked when the connection is there: waiting for one, the process begins other runs.
-    """
     async with database.system() as connection:
-        rows = await connection.fetch(
-            "SELECT * FROM porch.claim_runs($1, $2, $3)", process, limit, known and known()
-        )
-    return [Claimed(row["workspace_id"], row["run_id"], row["epoch"]) for row in rows]
-
-
-@dataclass(frozen=True, slots=True)
-class TakenOver:
-    """What a takeover needs beside the turn: the definition that the run began with, and its whole journal.
-
-    Neither is decoded yet, nor are the caller's options: another version of Porch may have written them.
-    """
-
-    conversation: UUID
-    input_message: UUID
-    definition: bytes
-    options: bytes | None
-    cancel_by: str | None
-    frames: bytes
-    last_seq: int
-
-
-async def load_takeover(database: Database, workspace: UUID, run: UUID) -> TakenOver | None:
-    """A claimed run as its journal left it; None when it is gone."""
-    async with database.tenant(workspace) as connection:
-        row = await connection.fetchrow(
-            """
-            SELECT r.conversation_id, r.input_message_id, r.cancel_by, r.options,
-              coalesce(v.definition, r.draft) AS definition
-            FROM porch.runs r
-            LEFT JOIN porch.agent_versions v
-              ON v.workspace_id = r.workspace_id AND v.agent_id = r.agent_id AND v.number = r.agent_version
-            WHERE r.workspace_id = $1 AND r.id = $2
-            """,
-            workspace,
-            run,
-        )
-        rows = await connection.fetch(
-            "SELECT last_seq, frames FROM porch.journal WHERE workspace_id = $1 AND run_id = $2 ORDER BY first_seq",
-            workspace,
-            run,
-        )
-    if row is None or not rows:
-        return None
-    return TakenOver(
-        conversation=row["conversation_id"],
-        input_message=row["input_message_id"],
-        definition=row["definition"],
-        options=row["options"],
-        cancel_by=row["cancel_by"],
-        frames=b"".join(journal["frames"] for journal in rows),
-        last_seq=rows[-1]["last_seq"],
-    )
+        await connection.execute("SELECT porch.cancel_run($1, $2, $3)", workspace, run, by)

@@ -13,9 +13,11 @@ JOINERS = "\u200c\u200d"
 def make_title(parts: Sequence[Part]) -> str:
     """At most 80 characters on one line, cut at a word where there is one; empty when nothing is legible."""
     text = " ".join(part.text[:400] for part in parts if isinstance(part, TextPart))[:400]
-    legible = "".join(
-        " " if _is_blank(character) else character for character in text if not _is_odd(character)
-    )
+    legible = text
+    if not (text.isascii() and text.isprintable()):
+        legible = "".join(
+            " " if _is_blank(character) else character for character in text if not _is_odd(character)
+        )
     title = " ".join(legible.split())
     if len(title) <= TITLE_CHARACTERS:
         return title

@@ -8,9 +8,14 @@ import msgspec
 
 from porch.contract.events import (
     AnyEvent,
+    ApprovalRequested,
+    ApprovalResolved,
     Cost,
     PartFinished,
+    PauseReason,
     ReasoningSealed,
+    RunPaused,
+    RunResumed,
     StepDiscarded,
     StepFinished,
     StepStarted,
@@ -44,6 +49,7 @@ class Step:
     results: dict[str, ToolResultPart] = field(default_factory=dict[str, ToolResultPart])
     usage: UsageReported | None = None
     finished: bool = False
+    size: int = 0  # bytes, about: what its parts and results come to
 
     @property
     def open_calls(self) -> list[ToolCallFinished]:
@@ -74,11 +80,21 @@ class Step:
 
 
 class Transcript:
-    """A fold over a run's events, deltas aside."""
+    """A fold over a run's events, deltas aside.
+
+    `requests` are the approvals asked for, by call, `decisions` what came of them, by approval. `paused` is what the
+    run waits for where its last event says so, `waits` how many pauses it came back from.
+    """
+
+    __slots__ = ("_discarded", "count", "decisions", "paused", "requests", "steps", "waits")
 
     def __init__(self, events: Iterable[AnyEvent] = ()) -> None:
         self.steps: list[Step] = []
         self.count = 0
+        self.requests: dict[str, ApprovalRequested] = {}
+        self.decisions: dict[str, ApprovalResolved] = {}
+        self.paused: PauseReason | None = None
+        self.waits = 0
         self._discarded: list[UsageReported] = []
         for event in events:
             self.add(event)
@@ -103,9 +119,35 @@ class Transcript:
             case ToolResultFinished(call=call):
                 error = event.error if isinstance(event.error, ToolError) else None
                 output = None if error else event.output
-                self.steps[-1].results[call] = ToolResultPart(call=call, output=output, error=error)
+                result = ToolResultPart(call=call, output=output, error=error)
+                self.steps[-1].results[call] = result
+                self.steps[-1].size += len(msgspec.json.encode(result))
+            case _:
+                self._add_pause(event)
+
+    def _add_pause(self, event: AnyEvent) -> None:
+        match event:
+            case ApprovalRequested(call=call):
+                self.requests[call] = event
+            case ApprovalResolved(approval=approval):
+                self.decisions[approval] = event
+            case RunPaused(reason=reason):
+                self.paused = reason
+            case RunResumed(reason=reason):
+                self.paused = None
+                self.waits += reason != "takeover"
             case _:
                 pass
+
+    @property
+    def size(self) -> int:
+        """What the answer comes to so far, in bytes."""
+        return sum(step.size for step in self.steps)
+
+    @property
+    def open_approvals(self) -> list[ApprovalRequested]:
+        """What somebody was asked to approve and nobody has decided."""
+        return [asked for asked in self.requests.values() if asked.approval not in self.decisions]
 
     @property
     def open_step(self) -> Step | None:
@@ -147,8 +189,14 @@ class Transcript:
             cost=_sum_costs([report.cost for report in reports]),
         )
 
+    def tokens(self) -> int:
+        """What counts against a quota: all that was read and written, as far as it was reported."""
+        reports = self._discarded + [step.usage for step in self.steps if step.usage]
+        return sum(report.input_tokens + report.output_tokens for report in reports)
+
     @staticmethod
     def _add_part(step: Step, event: PartFinished | ReasoningSealed | ToolCallFinished) -> None:
+        step.size += _size(event)
         match event:
             case PartFinished(kind="text", value=value):
                 step.parts.append(TextPart(text=value))
@@ -168,6 +216,16 @@ class Transcript:
                         raw_arguments=event.raw_arguments,
                     )
                 )
+
+
+def _size(event: PartFinished | ReasoningSealed | ToolCallFinished) -> int:
+    match event:
+        case PartFinished(value=value):
+            return len(value) if value.isascii() else len(value.encode())
+        case ReasoningSealed(data=data):
+            return len(msgspec.json.encode(data))
+        case ToolCallFinished():
+            return len(msgspec.json.encode(event))
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -29,6 +29,8 @@ max_logical_replication_workers = 0
 max_wal_senders = 0
 wal_level = minimal
 jit = off
+# Until a table has been looked at once, it is planned for as if it were empty.
+autovacuum_naptime = 15s
 # A query whose client is gone ends soon, and its locks with it.
 client_connection_check_interval = 2s
 log_timezone = 'UTC'

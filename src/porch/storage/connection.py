@@ -14,6 +14,9 @@ import asyncpg
 
 from porch.contract.errors import DatabaseUnavailable, SetupError
 
+# What holds for every session. A day is 24 hours, also where a server's own time zone knows summer time.
+SESSION = {"application_name": "porch", "TimeZone": "UTC"}
+
 # It has no stubs; the Protocols below stand for them.
 driver: Any = asyncpg
 
@@ -25,6 +28,9 @@ LOST = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InternalClientError,
 )
+
+# What a connection may fail by, whatever became of its statement.
+FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Record(Protocol):
@@ -66,11 +72,13 @@ async def connect(url: str, *, seconds: float = 10) -> Connection:
     with setup_errors(url):
         connection = cast(
             "Connection",
-            await driver.connect(
-                url, timeout=seconds, server_settings={"application_name": "porch"}, command_timeout=None
-            ),
+            await driver.connect(url, timeout=seconds, server_settings=SESSION, command_timeout=None),
         )
-    await prepare(connection)
+        try:
+            await prepare(connection)
+        except BaseException:
+            drop(connection)
+            raise
     return connection
 
 
@@ -81,7 +89,9 @@ async def connected(url: str) -> AsyncGenerator[Connection]:
     try:
         yield connection
     finally:
-        await connection.close(timeout=5)
+        # It is closed all the same, and what the block raised is what counts.
+        with contextlib.suppress(*FAULTS):
+            await connection.close(timeout=5)
 
 
 async def prepare(connection: Any) -> None:
@@ -120,7 +130,7 @@ class setup_errors:  # noqa: N801 - used like a function, as a context manager
                 ) from error
             case asyncpg.ClientConfigurationError() | ValueError():
                 raise SetupError(f"The database URL cannot be used: {_without_password(error)}.") from error
-            case OSError() | asyncpg.PostgresError() | asyncpg.InterfaceError() | TimeoutError():
+            case _ if isinstance(error, FAULTS):
                 raise DatabaseUnavailable(
                     f"PostgreSQL at {self.place} does not answer: {first_words(error)}. "
                     "Check that it runs and that the URL is right, then try again."
@@ -186,6 +196,11 @@ def shortage(error: BaseException) -> str | None:
             return "PostgreSQL took too long over this and was stopped. Try again."
         case _:
             return None
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether PostgreSQL found no room on its disk."""
+    return isinstance(error, asyncpg.DiskFullError)
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -2,33 +2,37 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 from uuid import UUID
 
-import asyncpg
-
 from porch.contract.errors import DatabaseUnavailable, PorchError
 from porch.storage.connection import (
+    FAULTS,
+    SESSION,
     Connection,
     connect,
     describe,
     driver,
     drop,
     first_words,
+    is_full,
     is_gone,
     is_lost,
     prepare,
     setup_errors,
     shortage,
 )
+from porch.storage.retrying import TransactionConflict, is_conflict
 
 log = logging.getLogger(__name__)
 
 ACQUIRE_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
 ROLLBACK_SECONDS = 1.0
+FULL_SECONDS = 10.0
 
 
 class Database:
@@ -45,6 +49,17 @@ class Database:
         self._room = asyncio.Semaphore(pool_size)
         self._idle: list[Connection] = []
         self._closing = False
+        self._full_until = 0.0
+
+    @property
+    def full(self) -> bool:
+        """Whether PostgreSQL found no room on its disk a moment ago."""
+        return time.monotonic() < self._full_until
+
+    def heed(self, error: Exception) -> None:
+        """Note what a statement failed by, where it tells something of the whole database."""
+        if is_full(error):
+            self._full_until = time.monotonic() + FULL_SECONDS
 
     @classmethod
     async def connect(cls, url: str, pool_size: int = 10) -> "Database":
@@ -63,7 +78,7 @@ class Database:
                 reset=_keep,
                 command_timeout=STATEMENT_SECONDS + 5,
                 timeout=ACQUIRE_SECONDS,
-                server_settings={"application_name": "porch"},
+                server_settings=SESSION,
             )
             try:
                 await pool.release(await pool.acquire())
@@ -80,7 +95,7 @@ class Database:
                 while self._idle:
                     await self._give_back(self._idle.pop())
                 await self.pool.close()
-        except (TimeoutError, asyncpg.InterfaceError):
+        except FAULTS:
             self.pool.terminate()
 
     @asynccontextmanager
@@ -104,14 +119,15 @@ class Database:
     async def tenant(self, workspace: UUID) -> AsyncGenerator[Connection]:
         """A transaction that sees the rows of this workspace; it commits when the block ends well.
 
-        For a part that may fail alone use `SAVEPOINT`, not `transaction()`. Raises DatabaseUnavailable.
+        For a part that may fail alone use `SAVEPOINT`, not `transaction()`. Raises DatabaseUnavailable, and its
+        kind TransactionConflict where doing all of it again would help (`retrying.retried`).
         """
         begin = f"BEGIN; SET LOCAL porch.workspace = '{UUID(int=workspace.int)}'"
         connection = await self._acquire()
         clean = False
         try:
-            await connection.execute(begin)
             try:
+                await connection.execute(begin)
                 yield connection
             except BaseException as error:
                 if not is_lost(error, connection):
@@ -162,7 +178,7 @@ class Database:
             raise DatabaseUnavailable(
                 f"PostgreSQL at {describe(self.url)} did not answer within {ACQUIRE_SECONDS:g} s. Try again."
             ) from error
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except FAULTS as error:
             raise DatabaseUnavailable(
                 f"PostgreSQL at {describe(self.url)} cannot be reached just now: {first_words(error)}. Try again."
             ) from error
@@ -190,9 +206,10 @@ class Database:
 
     async def _give_back(self, connection: Connection) -> None:
         try:
-            await self.pool.release(connection)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            # The pool has already thrown that connection away; the next one is fresh.
+            await self.pool.release(connection, timeout=ROLLBACK_SECONDS)
+        except FAULTS:
+            # The pool has already thrown that connection away; the next one is fresh. An error from here would also
+            # take the place of a cancel, and whoever looks again after errors would then never end.
             return
 
     def _raise_if_lost(self, error: Exception, connection: Connection) -> None:
@@ -202,7 +219,12 @@ class Database:
                 "The connection to PostgreSQL was lost in the middle. What was not acknowledged may not have "
                 "been saved; try again."
             ) from error
+        if is_conflict(error):
+            raise TransactionConflict(
+                "Others wrote at the same place at the same moment, and nothing of this was saved. Try again."
+            ) from error
         if sentence := shortage(error):
+            self.heed(error)
             log.error("%s", sentence)
             raise DatabaseUnavailable(sentence) from error
 
@@ -212,13 +234,7 @@ async def _roll_back(connection: Connection) -> None:
     try:
         async with asyncio.timeout(ROLLBACK_SECONDS):
             await connection.execute("ROLLBACK")
-    except (
-        TimeoutError,
-        OSError,
-        asyncpg.PostgresError,
-        asyncpg.InterfaceError,
-        asyncpg.InternalClientError,
-    ):
+    except FAULTS:
         drop(connection)
 
 

@@ -39,9 +39,14 @@ def provisioning(owner_password: str, app_password: str) -> Provisioning:
                 f"ALTER ROLE {APP} SET idle_in_transaction_session_timeout = '60s';",
             )
         ),
-        database=f"CREATE DATABASE {DATABASE} OWNER {OWNER} ENCODING 'UTF8' TEMPLATE template0;",
+        database=create_database(DATABASE),
         inside=inside_database(DATABASE),
     )
+
+
+def create_database(name: str) -> str:
+    """The statement that makes the database; it runs alone."""
+    return f"CREATE DATABASE {name} OWNER {OWNER} ENCODING 'UTF8' TEMPLATE template0;"
 
 
 def inside_database(database: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
@@ -26,9 +27,13 @@ from porch.models.pages import router as model_pages
 from porch.models.routes import router as models
 from porch.models.service import Models
 from porch.plugins.service import Tools
+from porch.runs.archive_routes import router as archive
+from porch.runs.inbox_pages import router as inbox_pages
+from porch.runs.inbox_routes import router as inbox
 from porch.runs.routes import router as runs
 from porch.runs.service import Runs
 from porch.settings import Settings
+from porch.status.pages import router as status_pages
 from porch.storage.database import Database
 from porch.web.design import router as design
 from porch.web.health import router as health
@@ -37,12 +42,21 @@ from porch.web.static import StaticFiles
 from porch.web.static import router as static
 
 FACES = (ag_ui, ai_sdk, openai)
-PAGES = (agent_pages, conversation_pages, identity_pages, model_pages, web_pages, design)
+PAGES = (
+    agent_pages,
+    conversation_pages,
+    inbox_pages,
+    identity_pages,
+    model_pages,
+    status_pages,
+    web_pages,
+    design,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What the doors lead to."""
+    """What the doors lead to; `folder` is the data folder."""
 
     database: Database
     authenticator: Authenticator
@@ -51,16 +65,18 @@ class Rooms:
     runs: Runs
     local_model: LocalModel | None
     egress: Egress
+    folder: Path | None = None
 
 
 def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     """The app over running rooms. It starts and stops nothing by itself."""
     files = StaticFiles()
     app = create_app(
-        [runs, *FACES, agents, door, identity, models, health, static, *PAGES],
+        [runs, inbox, archive, *FACES, agents, door, identity, models, health, static, *PAGES],
         hosts=_hosts(settings),
         max_body_bytes=settings.max_body_bytes,
         static=files.url,
+        pressure=rooms.runs.pressure,
     )
     app.state.static_files = files
     app.state.database = rooms.database
@@ -69,8 +85,13 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     app.state.tools = rooms.tools
     app.state.default_model = settings.default_model or f"local:{BUNDLED}"
     app.state.runs = rooms.runs
+    app.state.conversation_opened = rooms.runs.recall.opened
+    app.state.conversation_deleted = rooms.runs.recall.deleted
+    app.state.agent_changed = rooms.runs.recall.agent_changed
     app.state.local_model = rooms.local_model
     app.state.egress = rooms.egress
+    app.state.outcomes = settings.outcomes
+    app.state.data_dir = rooms.folder
     app.state.check_definition = _check(rooms.models, rooms.tools)
     return app
 

@@ -11,10 +11,12 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from porch.agents.upkeep import Upkeep
+from porch.background import end
 from porch.contract.errors import PorchError, SetupError
 from porch.egress import Egress, EgressSettings
 from porch.identity.authentication import Authenticator, authenticate
@@ -25,15 +27,27 @@ from porch.models.keys import ModelKeys
 from porch.models.local.process import LocalModel
 from porch.models.service import Models
 from porch.plugins.service import Tools
+from porch.runs.archive import Archive
+from porch.runs.holdings import describe_holdings
+from porch.runs.ledger import Ledger
+from porch.runs.limits import RunLimits
 from porch.runs.service import Runs
+from porch.runs.shelf import Shelf
+from porch.runs.upkeep import JournalUpkeep
 from porch.settings import Settings
+from porch.status.setups import attempt
 from porch.storage.database import Database
 from porch.storage.datadir import DataDir
 from porch.storage.embedded import EmbeddedPostgres
 from porch.storage.external import check_external
 from porch.storage.migrate import migrate
+from porch.storage.partitions import keep_partitions
 from porch.storage.progress import Progress, silence
+from porch.telemetry.instruments import Telemetry
+from porch.web.collector import collecting
+from porch.web.memory import Memory
 from porch.web.sockets import open_sockets, url_of
+from porch.web.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -59,18 +73,20 @@ class ServerInfo:
 async def serve(
     settings: Settings,
     *,
-    on_ready: Callable[[ServerInfo], None] | None = None,
+    on_ready: Callable[[ServerInfo], None] = lambda info: None,
     progress: Progress = silence,
     lasting: bool = True,
+    allow: Callable[[float], None] = lambda seconds: None,
 ) -> None:
     """Run the server until SIGINT or SIGTERM. `on_ready` is called once it takes requests.
 
-    `lasting` tells other commands that it is there for longer than one of them.
-    Raises SetupError when it cannot start as things are, with what to change.
+    `lasting` tells other commands that it is there for longer than one of them. `allow` hears at each signal how long
+    the end may take. Raises SetupError when it cannot start as things are, with what to change.
     """
     started = time.monotonic()
     async with contextlib.AsyncExitStack() as stack:
         data_dir = DataDir(settings.data_dir)
+        noted = stack.enter_context(attempt(data_dir.path, noted=settings.outcomes))
         hold = stack.enter_context(data_dir.hold())
         sockets = open_sockets(settings.host, settings.port)
         stack.callback(_close, sockets)
@@ -96,14 +112,14 @@ async def serve(
 
         def announce() -> None:
             hold.announce(info.url, lasting=lasting)
+            noted.ready(seconds)
             _settle_memory()
             if lasting:
                 stack.callback(_compile_ahead().cancel)
                 stack.callback(asyncio.create_task(app.state.models.look_ahead(), name="look-ahead").cancel)
-            if on_ready:
-                on_ready(info)
+            on_ready(info)
 
-        await listen(app, runs.stop, sockets, announce)
+        await listen(app, runs.leave, settings.drain_seconds, sockets, announce, allow)
 
 
 def _compile_ahead() -> "asyncio.Task[None]":
@@ -116,8 +132,10 @@ def _compile_ahead() -> "asyncio.Task[None]":
 
 
 def _settle_memory() -> None:
-    """What is there now stays: it need not be walked by every collection, whose pauses readers would see."""
-    gc.collect()
+    """What is there now stays: it need not be walked by every collection, whose pauses readers would see.
+
+    Nor now: of half a million objects three thousand are garbage, and finding them takes 0.2 s.
+    """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
 
@@ -128,8 +146,13 @@ async def _postgres(settings: Settings, data_dir: DataDir, progress: Progress) -
     if settings.database_url is not None:
         progress("Checking the database")
         await check_external(settings.database_url, settings.migration_url)
-        await migrate(settings.migration_url or settings.database_url, progress=progress)
-        yield settings.database_url
+        owner = settings.migration_url or settings.database_url
+        await migrate(owner, progress=progress)
+        partitions = asyncio.create_task(keep_partitions(owner), name="partitions")
+        try:
+            yield settings.database_url
+        finally:
+            await end(partitions)
         return
     if settings.migration_url is not None:
         raise SetupError("A migration URL needs a database URL beside it: give --database-url too.")
@@ -139,10 +162,11 @@ async def _postgres(settings: Settings, data_dir: DataDir, progress: Progress) -
     try:
         await migrate(urls.owner, progress=progress)
         watch = asyncio.create_task(postgres.watch(log.warning), name="postgres")
+        partitions = asyncio.create_task(keep_partitions(urls.owner), name="partitions")
         try:
             yield urls.app
         finally:
-            watch.cancel()
+            await end(watch, partitions)
     finally:
         await postgres.stop()
 
@@ -154,15 +178,14 @@ async def _local_model(settings: Settings, progress: Progress) -> AsyncGenerator
         yield None
         return
     local = LocalModel(DataDir(settings.data_dir).path)
-    warm = None
+    warm: asyncio.Task[None] | None = None
     if settings.default_model is None or settings.default_model.startswith("local:"):
         progress("Loading the demo model")
         warm = asyncio.create_task(_warm(local), name="local-model")
     try:
         yield local
     finally:
-        if warm:
-            warm.cancel()
+        await end(warm)
         await local.stop()
 
 
@@ -179,22 +202,38 @@ async def _rooms(
 ) -> AsyncGenerator[tuple["FastAPI", Runs]]:
     from porch.web.app import Rooms, build_app
 
+    place = settings.archive_url
+    archive = Archive(place, settings.egress_proxy) if place else None
     egress = Egress(EgressSettings.read(settings))
     await egress.open()
     keys = ModelKeys(DataDir(settings.data_dir).path)
     models, tools = Models(dict(os.environ), egress, local, keys), Tools()
-    runs = Runs(database, models, tools, lease_seconds=settings.lease_seconds)
+    limits = RunLimits.read(settings)
+    ledger = Ledger(Telemetry(), database, days=settings.figures_days, outcomes=settings.outcomes)
+    lease, live = settings.lease_seconds, settings.live_url
+    runs = Runs(database, models, tools, lease_seconds=lease, live_url=live, limits=limits, ledger=ledger)
     authenticator = Authenticator(database)
-    upkeep = Upkeep(database)
-    try:
+    authenticator.on_forget, runs.replicas.on_revoked = runs.replicas.revoke, authenticator.forget_here
+    runs.shelf = Shelf(database, archive)
+    upkeep, journal = Upkeep(database), JournalUpkeep(database, runs.shelf)
+    memory = Memory(settings.memory_limit)
+    watchdog = Watchdog(runs.pressure, memory, partial(describe_holdings, runs))
+    # A signal may cancel this at any of these: the others are still closed, before the database is.
+    async with contextlib.AsyncExitStack() as stack:
+        closings = (egress.close, authenticator.close, runs.stop, journal.stop, upkeep.stop, watchdog.stop)
+        for close in closings:
+            stack.push_async_callback(close)
+        memory.check_room()
+        folder = DataDir(settings.data_dir).path
+        rooms = Rooms(database, authenticator, models, tools, runs, local, egress, folder)
+        # Building takes a busy machine longer than a lease may go without a heartbeat, so that comes first.
+        app = build_app(settings, rooms)
         await runs.start()
         upkeep.start()
-        yield build_app(settings, Rooms(database, authenticator, models, tools, runs, local, egress)), runs
-    finally:
-        await upkeep.stop()
-        await runs.stop()
-        await authenticator.close()
-        await egress.close()
+        journal.start()
+        watchdog.start()
+        async with collecting(settings.otlp_endpoint, ledger, egress):
+            yield app, runs
 
 
 async def _sign_in_link(database: Database, credentials: Credentials, url: str) -> str:

@@ -1,5 +1,6 @@
 """Where the server listens: sockets opened before anything else, so that a port in use is known at once."""
 
+import contextlib
 import errno
 import socket
 
@@ -7,6 +8,9 @@ from porch.contract.errors import SetupError
 
 LOOPBACK = ("127.0.0.1", "::1")
 BACKLOG = 2048
+OPEN_FILES = 65_536
+# What the system keeps for a connection that does not take it: left alone it takes megabytes for each.
+SEND_BUFFER_BYTES = 128 * 1024
 TRIES = 20
 
 
@@ -15,6 +19,7 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
 
     Port 0 takes any free one. Raises SetupError for a port in use or a host that is not here.
     """
+    allow_connections()
     addresses = LOOPBACK if host == "localhost" else (host,)
     for attempt in range(TRIES):
         opened: list[socket.socket] = []
@@ -33,6 +38,18 @@ def open_sockets(host: str, port: int) -> list[socket.socket]:
     raise AssertionError("unreachable")
 
 
+def allow_connections() -> None:
+    """Let this process have as many files open as it may without asking: each stream and each upstream is one."""
+    try:
+        import resource
+    except ImportError:
+        return  # a system that counts them otherwise
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 def url_of(sockets: list[socket.socket], host: str) -> str:
     """The URL that people are given: `http://localhost:8642` for all that is local."""
     name = "localhost" if host in ("localhost", "0.0.0.0", "::", *LOOPBACK) else host  # noqa: S104  # names, not binds
@@ -49,6 +66,7 @@ def _open(address: str, port: int, *, optional: bool) -> socket.socket | None:
         raise
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # those accepted inherit it
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address, port))

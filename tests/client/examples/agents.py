@@ -8,4 +8,8 @@ with Porch() as porch:
     print(sorted(agent["handle"] for agent in porch.agents.list(workspace)))
     conversation = porch.conversations.create(workspace, "narrator")
     porch.ask(conversation["id"], "Once upon a time")
-    print([message["role"] for message in porch.conversations.messages(conversation["id"])])
+    messages = {message["id"]: message for message in porch.conversations.messages(conversation["id"])}
+    branch = [messages[porch.conversations.get(conversation["id"])["head"]]]
+    while parent := branch[0]["parent"]:
+        branch.insert(0, messages[parent])
+    print([message["role"] for message in branch])

@@ -15,7 +15,8 @@ from porch.contract.errors import (
     Unauthenticated,
     Unavailable,
 )
-from porch.faces.openai.errors import RunEnded, answer_error, error_body
+from porch.contract.events import Category, ErrorInfo
+from porch.faces.openai.errors import RunEnded, answer_error, error_body, run_error
 from porch.faces.remote import NotFetched
 
 POINTED = [{"pointer": "/messages/0/content/2", "detail": "x"}]
@@ -55,3 +56,9 @@ def test_their_clients_are_told_when_to_ask_again_and_when_not() -> None:
     assert answer_error(Conflict("No.")).headers["x-should-retry"] == "false"
     ended = RunEnded(502, error_body("No.", "server_error", None, "cut"), again=True)
     assert answer_error(ended).headers["x-should-retry"] == "true"
+
+
+@pytest.mark.parametrize("category", ["overloaded", "rate_limit", "quota"])
+def test_a_run_that_failed_for_want_of_room_says_when_to_ask_again_too(category: Category) -> None:
+    failed = ErrorInfo(code="busy", category=category, message="No.", retryable=True, emitted_any=False)
+    assert answer_error(RunEnded(*run_error(failed), again=True)).headers["retry-after"] == "1"

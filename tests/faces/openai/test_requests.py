@@ -9,9 +9,9 @@ from porch.contract.definition import ModelSettings
 from porch.contract.errors import InvalidInput
 from porch.contract.messages import TextPart, ToolCallPart, ToolResultPart
 from porch.faces.openai.chat_request import ChatRequest, read_chat
-from porch.faces.openai.errors import Refused
+from porch.faces.openai.errors import Refused, answer_error
 from porch.faces.openai.response_request import ResponseRequest, read_response
-from porch.faces.openai.talk import MAX_DEPTH
+from porch.faces.openai.talk import MAX_DEPTH, MAX_MESSAGES, MAX_TEXT_BYTES
 from porch.runs.context import StoredMessage
 
 
@@ -158,6 +158,17 @@ def test_what_changes_nothing_is_taken() -> None:
         {"role": "user", "content": "Hi", "name": "ada"}, n=1, frequency_penalty=0, user="u", store=True
     )
     assert parts == [TextPart(text="Hi")]
+
+
+def test_a_message_s_words_have_a_limit_together_and_a_conversation_s_messages_a_number() -> None:
+    half = {"type": "text", "text": "x" * (MAX_TEXT_BYTES // 2)}
+    chat({"role": "user", "content": [half, half]})
+    said = [{"role": "user", "content": "x"}] * (MAX_MESSAGES + 1)
+    for messages in ([{"role": "user", "content": [half, half, half]}], said):
+        with pytest.raises(Refused) as refused:
+            chat(*messages)
+        answer = answer_error(refused.value)
+        assert (answer.status_code, refused.value.reason) == (400, "unsupported_value")
 
 
 def test_text_that_no_store_can_carry_is_refused() -> None:

@@ -251,6 +251,33 @@ async def test_a_model_that_keeps_dying_rests_instead_of_being_started_for_ever(
         await model.start()
 
 
+async def test_a_child_that_reads_nothing_does_not_hold_up_the_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "find", Path)
+    monkeypatch.setattr(process, "STOP_SECONDS", 0.1)
+    report = json.dumps({"url": "http://127.0.0.1:1", "api_key": "", "load_seconds": 0})
+    # It is killed long before that minute is over, and where it is not the minute leaves no child behind.
+    code = f"import time; print({report!r}, flush=True); time.sleep(60)"
+    model = LocalModel(tmp_path, command=[sys.executable, "-c", code])
+    await model.start()
+    assert model.pid is not None
+    pid = model.pid
+    saying = asyncio.create_task(model.warm("x" * 1_000_000))
+    await asyncio.sleep(0)  # its thread fills the pipe
+    async with asyncio.timeout(10):
+        await model.stop()
+        await saying
+    assert not _alive(pid)
+
+
+def test_nothing_is_said_to_a_child_whose_end_came_first() -> None:
+    child = process._Child([sys.executable, "-c", ""])  # pyright: ignore[reportPrivateUsage]  # threads meet there alone
+    child.end()
+    child.say("You are a porch.")
+    assert child.process.returncode == 0
+
+
 def _alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from porch.contract.events import Notice, ToolError
 from porch.contract.messages import Part, ToolResultPart
 from porch.contract.text import check_text
 from porch.faces.remote import Gap, Remote, lay_out
 from porch.faces.talk import as_object, attached_part, check_message, linked_part, refused, text_part
+from porch.http.body_model import BodyModel
 from porch.runs.input import MAX_MESSAGE_BYTES
 from porch.runs.options import NO_OPTIONS, CallerTool, RunOptions
 
@@ -28,7 +29,7 @@ class Question:
     gaps: Sequence[Gap] = ()
 
 
-class Tool(BaseModel):
+class Tool(BodyModel):
     """A tool that the client runs itself."""
 
     name: str
@@ -36,14 +37,14 @@ class Tool(BaseModel):
     parameters: dict[str, Any] | None = None
 
 
-class Context(BaseModel):
+class Context(BodyModel):
     """Something that the agent should know for this run."""
 
     description: str
     value: str
 
 
-class RunAgentInput(BaseModel):
+class RunAgentInput(BodyModel):
     """AG-UI 1.0's RunAgentInput; keys of later versions are passed over."""
 
     model_config = ConfigDict(
@@ -72,7 +73,9 @@ class RunAgentInput(BaseModel):
         """What the agent is asked. Raises InvalidInput that points at what is wrong."""
         if self.resume:
             raise refused(
-                "No run of this agent waits for an answer to an interrupt. Send a message instead.", "/resume"
+                "An interrupt cannot be answered here. Decide in Porch's chat, in its inbox, or by "
+                "POST /api/v1/runs/{run}/approvals/{approval}; a message needs no `resume`.",
+                "/resume",
             )
         first = len(self.messages)
         while first and _brings_result(self.messages[first - 1]):

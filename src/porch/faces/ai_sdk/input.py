@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from porch.contract.messages import Part
 from porch.contract.text import check_text
 from porch.faces.remote import Gap, Remote, lay_out
 from porch.faces.talk import as_object, check_message, linked_part, refused, text_part
+from porch.http.body_model import BodyModel
 from porch.runs.input import MAX_MESSAGE_BYTES
 from porch.runs.options import NO_OPTIONS, RunOptions
 from porch.runs.store import HEAD, Place
@@ -25,7 +26,7 @@ class Question:
     gaps: Sequence[Gap] = ()
 
 
-class UiMessage(BaseModel):
+class UiMessage(BodyModel):
     """One of the client's messages; only the last one is read."""
 
     id: str = ""
@@ -33,7 +34,7 @@ class UiMessage(BaseModel):
     parts: list[dict[str, Any]]
 
 
-class ChatRequest(BaseModel):
+class ChatRequest(BodyModel):
     """The body that `DefaultChatTransport` sends; further keys are passed over."""
 
     model_config = ConfigDict(

@@ -98,6 +98,8 @@ def answer_error(error: PorchError) -> Response:
     """The answer for an error of ours before anything was streamed."""
     if isinstance(error, RunEnded):
         retry = {"x-should-retry": "true" if error.again else "false"}
+        if error.answer_status in (429, 503):
+            retry["Retry-After"] = str(math.ceil(RETRY_SECONDS))
         return Response(encode_error(error.body), error.answer_status, retry, "application/json")
     status = 400 if error.status == 422 else error.status
     kind = "server_error" if status >= 500 else "invalid_request_error"

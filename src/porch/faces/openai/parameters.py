@@ -4,12 +4,13 @@ import re
 from typing import Annotated, Any, Literal, Self, cast
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Discriminator, Field
+from pydantic import ConfigDict, Discriminator, Field
 
 from porch.contract.definition import ModelSettings
 from porch.contract.text import check_text, clean_json
 from porch.faces.openai.errors import Refused
 from porch.faces.openai.talk import MAX_DEPTH, is_deep
+from porch.http.body_model import BodyModel
 from porch.runs.options import CallerTool
 
 MAX_TOOLS = 128
@@ -21,13 +22,13 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 TopP = Annotated[float, Field(ge=0, le=1)]
 
 
-class Strict(BaseModel):
+class Strict(BodyModel):
     """A part of a request; a key that is not known is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Loose(BaseModel):
+class Loose(BodyModel):
     """A part of a request of which some keys are read and others are left alone."""
 
     model_config = ConfigDict(extra="ignore")
@@ -100,7 +101,7 @@ def read_tools(tools: list[CallerTool]) -> list[CallerTool]:
 
 def choice_kind(value: Any) -> str | None:
     """Which form of `tool_choice` this is: a word, or what its `type` says."""
-    if isinstance(value, BaseModel):
+    if isinstance(value, BodyModel):
         return str(getattr(value, "type", ""))
     if isinstance(value, dict):
         return str(cast("dict[str, Any]", value).get("type"))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Discriminator, Field
+from pydantic import Discriminator, Field
 from pydantic import Tag as Case
 
 from porch.contract.messages import Part, TextPart
@@ -31,6 +31,7 @@ from porch.faces.openai.talk import (
     text_part,
 )
 from porch.faces.remote import Remote
+from porch.http.body_model import BodyModel
 from porch.runs.options import RunOptions
 
 # Of these OpenAI sends more than the rest; here is nothing more to send.
@@ -105,7 +106,7 @@ class ReasoningItem(Loose):
 
 
 def _kind(value: Any) -> str | None:
-    if isinstance(value, BaseModel):
+    if isinstance(value, BodyModel):
         return str(getattr(value, "type", ""))
     return value.get("type", "message") if isinstance(value, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  # of any JSON
 

@@ -68,9 +68,9 @@ class OpenAIRoute(DirectRoute):
 
     max_body_bytes: ClassVar[int] = MAX_BODY_BYTES
 
-    async def _call(self, request: Request) -> Response:
+    async def call(self, request: Request) -> Response:
         try:
-            return await super()._call(request)
+            return await super().call(request)
         except RequestValidationError as error:
             # Of a union each member says what it misses; who got furthest was meant.
             told = sorted(error.errors(), key=lambda item: -len(item["loc"]))
@@ -82,7 +82,7 @@ class OpenAIRoute(DirectRoute):
 class NoRoute(OpenAIRoute):
     """A route of what is not here, which reads no body."""
 
-    async def _call(self, request: Request) -> Response:
+    async def call(self, request: Request) -> Response:
         try:
             await self._requires(request)
             raise UnknownUrl(request.method, request.url.path)

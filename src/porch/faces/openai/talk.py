@@ -53,6 +53,8 @@ class Talk:
             raise Refused("The message is empty; write something.", param, code="invalid_value")
         parts, gaps = lay_out(found)
         check_attached(parts)
+        if sum(len(part.text.encode()) for part in parts if isinstance(part, TextPart)) > MAX_TEXT_BYTES:
+            raise Refused(f"The message has over {MAX_TEXT_BYTES:,} bytes of words. Shorten it.", param)
         self.gaps += gaps
         self.messages.append(StoredMessage("user", parts))
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
 
+from porch.background import end
 from porch.contract.errors import PorchError, SetupError, Unavailable
 from porch.models.local import weights
 
@@ -95,7 +96,8 @@ class LocalModel:
             # A caller that goes away must not take the others' start with it.
             await asyncio.shield(launching)
         except asyncio.CancelledError:
-            if launching.cancelled():
+            caller = asyncio.current_task()
+            if launching.cancelled() and not (caller and caller.cancelling()):
                 raise Unavailable("The bundled model was stopped while it started.") from None
             raise
 
@@ -115,11 +117,13 @@ class LocalModel:
     async def stop(self) -> None:
         """End the child and wait until it is gone. A later `start` begins anew."""
         if self._launching is not None:
-            self._launching.cancel()
-            await asyncio.wait([self._launching])
+            await end(self._launching)
         child, self._child = self._child, None
         if child is not None:
-            await asyncio.to_thread(child.end)
+            ending = asyncio.create_task(asyncio.to_thread(child.end), name="local-model-end")
+            if not (await asyncio.wait([ending], timeout=STOP_SECONDS * 2))[0]:
+                child.process.kill()  # it reads nothing any more, and what is being said to it is waited for
+                await end(ending, grace=STOP_SECONDS)
 
     async def _launch(self) -> None:
         file = weights.find(self._data_dir)
@@ -222,8 +226,10 @@ class _Child:
 
     def say(self, instructions: str) -> None:
         """Send a system prompt to be read ahead; a child that just died is left for others to notice."""
-        with contextlib.suppress(BrokenPipeError):
-            self._said.write(json.dumps(instructions).encode() + b"\n")
+        line = json.dumps(instructions).encode() + b"\n"
+        # Into a file that `end` has closed, in another thread, nothing is written: that is the ValueError.
+        with contextlib.suppress(BrokenPipeError, ValueError):
+            self._said.write(line)
             self._said.flush()
 
     def end(self, patience: float = STOP_SECONDS) -> None:

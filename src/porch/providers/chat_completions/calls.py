@@ -29,6 +29,8 @@ class _Call:
 class Calls:
     """The tool calls of one answer."""
 
+    __slots__ = ("_all", "_assembly", "_by_id", "_by_index", "_last", "_legacy", "_signed")
+
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
         self._all: list[_Call] = []

@@ -56,6 +56,23 @@ class Decoder(AnswerReader):
     `seal` names who can read what must go back sealed: reasoning details, or what stands beside calls.
     """
 
+    __slots__ = (
+        "_calls",
+        "_cited",
+        "_details",
+        "_ids",
+        "_in_details",
+        "_model",
+        "_moulds",
+        "_open",
+        "_plain",
+        "_refused",
+        "_seal",
+        "_sources",
+        "_tags",
+        "_tries",
+    )
+
     quiet = KEEP_ALIVES
 
     def __init__(

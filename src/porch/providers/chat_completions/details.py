@@ -24,6 +24,8 @@ def detail_words(pieces: Any) -> str:
 class Details:
     """The details of one answer."""
 
+    __slots__ = ("_assembly", "_blocks", "_seen", "_texts")
+
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
         self._blocks: list[dict[str, Any]] = []

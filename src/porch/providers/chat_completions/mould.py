@@ -13,7 +13,8 @@ import msgspec
 from porch.contract.events import PartKind
 from porch.providers.chat_completions.wire import said_alone
 
-Match = Callable[[bytes], str | None]
+Said = str | None
+Match = Callable[[bytes], Said]
 MAX_BYTES = 4096
 MAX_MOULDS = 8  # in a row that were not worth their making
 WORTH = 8  # chunks that a mould must fit for that
@@ -34,18 +35,27 @@ class Mould:
     this `kind`.
     """
 
+    __slots__ = ("_before", "_behind", "_end", "_event", "kind", "read")
+
     def __init__(self, kind: PartKind, before: bytes, behind: bytes, end: bytes | None = None) -> None:
         """The bytes before the words and those behind; a padding may stand between these and `end`."""
         self.kind: PartKind = kind
         before, behind = b"data: " + before + b'"', b'"' + behind
         self.read: Match
-        self.event: Match
+        self._before, self._behind, self._end = before, behind, end
+        self._event: Match | None = None
         if end is None:
-            self.event = _exact(before, behind)
             self.read = _exact(before, behind + b"\n\n")
         else:
-            self.event = _padded(before, behind, end)
             self.read = _padded(before, behind, end + b"\n\n")
+
+    @property
+    def event(self) -> Match:
+        """Made when several events come at once: of most streams they come one by one."""
+        if self._event is None:
+            before, behind, end = self._before, self._behind, self._end
+            self._event = _exact(before, behind) if end is None else _padded(before, behind, end)
+        return self._event
 
 
 class Moulds:
@@ -79,9 +89,9 @@ class Moulds:
         if self.mould is None or len(lines) % 2 == 0 or lines[-1] or any(lines[1::2]):
             self.wanted = True
             return words, data
-        events = lines[:-1:2]  # of one line each
+        events, tell = lines[:-1:2], self.mould.event  # each of one line
         for event in events:
-            if not (said := self.mould.event(event)):
+            if not (said := tell(event)):
                 self.wanted = True
                 break
             words.append(said)
@@ -110,7 +120,7 @@ def _exact(before: bytes, behind: bytes) -> Match:
     start, stop = len(before), -len(behind)
     first, last = start - 1, stop + 1
 
-    def words(data: bytes) -> str | None:
+    def words(data: bytes) -> Said:
         if data[:start] != before or data[stop:] != behind:
             return None
         try:
@@ -125,7 +135,7 @@ def _padded(before: bytes, behind: bytes, end: bytes) -> Match:
     start, stop = len(before), -len(end)
     first = start - 1
 
-    def words(data: bytes) -> str | None:
+    def words(data: bytes) -> Said:
         if data[:start] != before or data[stop:] != end:
             return None
         parts = data[first:stop].split(behind)

@@ -52,7 +52,19 @@ export class Announcer {
     this.waiting = "";
     this.timer = 0;
     this.skipped = false;
+    this.parts = new Set(); // those whose words are read out
     this.#begin();
+  }
+
+  /** What happens in a run: its words as they come, and what is told besides them. */
+  hear(event) {
+    if (event.type === "stream.chunk") {
+      if (this.parts.has(event.part)) this.feed(event.delta);
+    } else if (event.type === "part.started") {
+      if (event.kind === "reasoning") this.announce("Thinking.");
+      else this.parts.add(event.part);
+    } else if (event.type === "tool_call.started") this.announce(`Using the tool ${event.name}.`);
+    else if (event.type === "stream.resync" || event.type === "step.discarded") this.reset();
   }
 
   /** Something that is whole by itself: a state, a notice. */

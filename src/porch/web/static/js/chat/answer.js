@@ -32,10 +32,10 @@ class ProseView {
   close() {}
 }
 
-const VIEWS = { text: ProseView, refusal: ProseView, reasoning: ThinkingView, call: ToolView };
+const VIEWS = { text: ProseView, refusal: ProseView, reasoning: ThinkingView };
 
 export class AnswerView {
-  /** `acts` has again(id), show(id), copy(text, button), edit(id), more(), fresh(), figures(run). */
+  /** `acts` has again(id), show(id), copy(text, button), edit(id), more(), fresh(), figures(run), approval(id), decide(…). */
   constructor(acts, { readonly, name, host }) {
     this.acts = acts;
     this.foreign = host.foreign;
@@ -73,7 +73,8 @@ export class AnswerView {
     }
     this.waiting.hidden = !live || Boolean(items.at(-1)?.open) || items.at(-1)?.kind === "text";
     this.#asides(turn, live);
-    this.bar.hidden = live;
+    // What waits can neither be answered again nor is it whole.
+    this.bar.hidden = live || (state ?? turn.record)?.status === "paused";
     if (!live) this.#close(turn);
   }
 
@@ -110,7 +111,7 @@ export class AnswerView {
     items.forEach((item, at) => {
       let view = this.views.get(item);
       if (!view) {
-        view = new VIEWS[item.kind](item.kind);
+        view = item.kind === "call" ? new ToolView(this.readonly ? null : this.acts) : new VIEWS[item.kind](item.kind);
         this.views.set(item, view);
       }
       if (this.body.children[at] !== view.element) this.body.insertBefore(view.element, this.body.children[at] ?? null);
@@ -121,7 +122,7 @@ export class AnswerView {
   #asides(turn, live) {
     const { state, record, question } = turn;
     const notices = (state ?? record)?.notices ?? [];
-    const told = state ? `${state.status} ${state.reason} ${notices.length} ${state.sources.length} ${live} ${turn.last}` : `${record?.status} ${turn.last}`;
+    const told = state ? `${state.status} ${state.reason} ${state.waits_for?.until} ${notices.length} ${state.sources.length} ${live} ${turn.last}` : `${record?.status} ${turn.last}`;
     if (told === this.told) return;
     this.told = told;
     const found = notices.map((notice) => noticeBox({ tone: "info", sentence: cleanText(notice.text) }));

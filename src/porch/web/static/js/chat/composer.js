@@ -6,6 +6,7 @@ import { icon, make, say } from "./dom.js";
 
 const HINT = "Enter sends, Shift+Enter begins a new line";
 const STILL_WRITTEN = "The answer is still being written. Wait for its end, or stop it with Escape; your text stays here.";
+const QUEUES = { queue: "Your message will wait for this answer and be answered next.", interrupt: "Your message will stop this answer; what came of it stays." };
 const STILL_READ = "A file is still being read. Send in a moment.";
 
 export class Composer {
@@ -81,6 +82,15 @@ export class Composer {
     this.#typed();
   }
 
+  /** What becomes of a message during an answer: "queue", "interrupt", or null where it must wait in the box. */
+  set queues(conduct) {
+    if (this.conduct === conduct) return;
+    this.conduct = conduct;
+    say(this.hint, QUEUES[conduct] ?? HINT);
+    this.hint.classList.toggle("told", Boolean(QUEUES[conduct]));
+    this.#typed();
+  }
+
   /** Why nothing can be sent just now, null where it can. The box stays one to type in: no keystroke is lost. */
   set closed(sentence) {
     this.closedBy = sentence;
@@ -94,6 +104,10 @@ export class Composer {
     return false;
   }
 
+  get #held() {
+    return this.isAnswering && !this.conduct;
+  }
+
   submit() {
     this.#send();
   }
@@ -104,7 +118,7 @@ export class Composer {
 
   #typed() {
     const empty = !this.box.value.trim() && !this.tray.parts.length;
-    this.sendButton.setAttribute("aria-disabled", String(Boolean(empty || this.isAnswering || this.closedBy)));
+    this.sendButton.setAttribute("aria-disabled", String(Boolean(empty || this.#held || this.closedBy)));
     this.draft?.write(this.box.value);
     if (this.draft) this.draft.files = this.tray.parts.length;
   }
@@ -113,7 +127,7 @@ export class Composer {
     const text = this.box.value;
     const { parts } = this.tray;
     if (!text.trim() && !parts.length) return;
-    const why = this.closedBy ?? (this.isAnswering ? STILL_WRITTEN : this.tray.reading ? STILL_READ : null);
+    const why = this.closedBy ?? (this.#held ? STILL_WRITTEN : this.tray.reading ? STILL_READ : null);
     if (why) this.refuse(why);
     else if (this.take(text, parts)) this.#emptied();
   }

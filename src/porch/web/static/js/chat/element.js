@@ -1,13 +1,13 @@
 /** `<porch-chat>` itself: what it shows, what it hears, what one can do in it. Its attributes are told in `porch-chat.js` and `embed.js`. */
 
 import { newIdempotencyKey } from "../client/client.js";
-import { CHOOSE_AGAIN, filesOf, sameFiles } from "./attachments.js";
+import { CHOOSE_AGAIN } from "./attachments.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
 import { tooLong } from "./controls.js";
 import { copyText } from "./copy.js";
 import { eachFrame, make } from "./dom.js";
-import { Draft, lasting } from "./drafts.js";
+import { Draft, OnTheWay } from "./drafts.js";
 import { emptyState } from "./empty.js";
 import { presetThread } from "./given.js";
 import { StatusStrip } from "./status.js";
@@ -49,7 +49,9 @@ export class ChatElement extends HTMLElement {
 
   /** Say something, as if typed. */
   send(text) {
-    return this.#send(text);
+    if (!this.opening) return this.#send(text);
+    this.composer.put(text);
+    return this.#wait();
   }
 
   /** Leave this conversation; the next message begins another. */
@@ -73,7 +75,7 @@ export class ChatElement extends HTMLElement {
   #beginAnew(said) {
     const { text, files } = this.composer;
     const held = this.shadowRoot.activeElement === this.composer.box;
-    this.#hold(null);
+    this.#letGo();
     this.#draft().write("");
     this.#restart();
     this.composer.put(text);
@@ -94,6 +96,7 @@ export class ChatElement extends HTMLElement {
       guest: host.foreign,
     });
     this.page = host.page;
+    this.onTheWay = new OnTheWay();
     this.announcer = new Announcer();
     this.status = new StatusStrip(this.#ways(), (error) => host.fault(error));
     const empty = emptyState(readonly ? [] : host.suggestions, (text) => this.#send(text));
@@ -156,11 +159,27 @@ export class ChatElement extends HTMLElement {
     return this.leave;
   }
 
+  /** What is said before the conversation is there waits in the box: whether it waits for an answer is not known yet. */
   async #load() {
-    if (this.talk.conversation) await this.talk.load();
-    if (!this.talk) return;
+    this.opening = false;
+    this.early = null;
+    if (this.talk.conversation) {
+      const { talk } = this;
+      this.opening = true;
+      await talk.look();
+      if (this.talk !== talk) return;
+      this.opening = false;
+    }
+    if (this.early !== null) this.composer.refuse("");
     this.#giveBack();
     this.#changed();
+    // What stands there otherwise now was not what was sent.
+    if (this.early === this.composer.text && !this.status.kind) this.composer.submit();
+  }
+
+  #wait() {
+    this.early = this.composer.text;
+    return this.composer.refuse("Your message is sent as soon as the conversation is here.");
   }
 
   #preset() {
@@ -178,6 +197,7 @@ export class ChatElement extends HTMLElement {
     on("change", () => this.#changed());
     on("clear", ({ detail }) => this.#clear(detail));
     on("stream", ({ detail }) => this.#streamed(detail));
+    on("taken", ({ detail }) => this.#letGo(detail.key));
     on("began", ({ detail }) => this.#began(detail.id));
     on("about", ({ detail }) => this.page?.follow(talk.conversation, detail.title));
     on("ended", ({ detail }) => this.#ended(detail.state));
@@ -202,7 +222,7 @@ export class ChatElement extends HTMLElement {
   /** See what happened elsewhere while nobody looked here. */
   async #look() {
     if (this.status.kind === "signed-out") await this.#recheck();
-    else if (this.talk.conversation && !this.talk.answering && this.status.kind !== "gone") await this.talk.refresh();
+    else if (this.talk.conversation && !this.talk.answering && this.status.kind !== "gone") await this.talk.look();
   }
 
   #clear(why) {
@@ -218,27 +238,15 @@ export class ChatElement extends HTMLElement {
   }
 
   #streamed(event) {
-    if (event.type !== "stream.chunk") this.#tell(event);
-    else if (this.spoken?.has(event.part)) this.announcer.feed(event.delta);
+    if (event.type === "run.started") this.page?.follow(this.talk.conversation);
+    this.announcer.hear(event);
     this.frame();
-  }
-
-  /** What is read out besides the words. */
-  #tell(event) {
-    if (event.type === "run.started") {
-      this.#hold(null);
-      this.page?.follow(this.talk.conversation);
-    } else if (event.type === "part.started") {
-      if (event.kind === "reasoning") this.announcer.announce("Thinking.");
-      else (this.spoken ??= new Set()).add(event.part);
-    } else if (event.type === "tool_call.started") this.announcer.announce(`Using the tool ${event.name}.`);
-    else if (event.type === "stream.resync" || event.type === "step.discarded") this.announcer.reset();
   }
 
   #began(id) {
     // A page that is reloaded just now comes back at its old address.
-    this.#draftOf(null).hold(this.given && { ...lasting(this.given), conversation: id });
-    this.#draft().hold(this.given && lasting(this.given));
+    this.#draftOf(null).held = this.onTheWay.lasting.map((message) => ({ ...message, conversation: id }));
+    this.#keep();
     this.composer.keepIn(this.#draft());
     this.page?.move(id);
     this.host.keep(id);
@@ -253,6 +261,7 @@ export class ChatElement extends HTMLElement {
     // One that broke off has a notice of its own, which is read out.
     if (state.status === "finished" && !BROKEN_OFF.has(state.reason)) this.announcer.announce("The answer is complete.");
     if (state.status === "cancelled") this.announcer.announce("The answer was stopped.");
+    if (state.status === "paused") this.announcer.announce(state.reason === "quota" ? "The answer waits for quota." : "The answer waits for a decision.");
     this.dispatchEvent(new CustomEvent("porch:answer", { bubbles: true, composed: true, detail: { status: state.status } }));
   }
 
@@ -260,11 +269,12 @@ export class ChatElement extends HTMLElement {
     if (this.host.isForgotten(error, this.talk)) return this.#beginAnew(text === undefined ? this.talk.live?.pending : { text, files });
     this.status.silence();
     const kind = this.status.fault(error, { resend: Boolean(text || files?.length) });
+    this.onTheWay.giveBack(text ?? "", files ?? []);
     if (text) this.composer.put(text);
     if (files?.length) this.composer.attach(files);
-    this.#draftOf(null).hold(null);
+    this.#draftOf(null).held = [];
     this.composer.closed = kind === "gone" ? this.host.gone : null;
-    if (kind === "busy") this.talk.refresh();
+    if (kind === "busy") this.talk.look();
     this.page?.follow(this.talk.conversation);
   }
 
@@ -273,39 +283,45 @@ export class ChatElement extends HTMLElement {
   #send(text, files = []) {
     const refusal = tooLong(text);
     if (refusal) return this.composer.refuse(refusal);
-    // The same text given back and sent again is the same message: it counts once.
-    const same = this.given?.text === text && sameFiles(this.given.files ?? [], files);
-    const key = same ? this.given.key : newIdempotencyKey();
-    if (!this.talk.send(text, { key, files })) return false;
-    this.#hold({ text, key, files });
+    if (this.opening) return this.#wait();
+    return this.#say({ text, files, key: this.onTheWay.keyOf(text, files) ?? newIdempotencyKey(), edits: null });
+  }
+
+  #say(said) {
+    const { edits, ...message } = said;
+    if (!(edits ? this.talk.edit(edits, message) : this.talk.send(message))) return false;
+    this.onTheWay.add({ ...said, after: this.talk.thread.last });
+    this.#keep();
     this.transcript.toEnd();
     return true;
   }
 
-  #hold(message) {
-    this.given = message;
-    this.#draft().hold(message && lasting(message));
-    if (!message) this.#draftOf(null).hold(null);
+  /** It arrived, or, without a key, all that was said is left behind. */
+  #letGo(key) {
+    if (key === undefined) this.onTheWay = new OnTheWay();
+    else if (!this.onTheWay.remove(key)) return;
+    this.#keep();
+    this.#draftOf(null).held = [];
+  }
+
+  #keep() {
+    this.#draft().held = this.onTheWay.lasting;
   }
 
   /** Give back what was on its way when the page went away, unless it arrived. */
   #giveBack() {
-    const held = this.#draft().held();
-    if (!held) return;
-    if (held.conversation) return this.#goOn(held.conversation);
-    const said = this.talk.thread.branch().findLast(({ role }) => role === "user");
-    const { text, key, count = 0 } = held;
-    if (said && plainText(said) === text && filesOf(said).length === count) return this.#hold(null);
-    // What was attached is gone with the page, so what is sent next is another message.
-    this.given = count ? null : { text, key, files: [] };
-    if (count) this.#draft().hold(null);
-    this.composer.put(text);
-    if (count) this.composer.refuse(CHOOSE_AGAIN);
+    const { held } = this.#draft();
+    const [{ conversation } = {}] = held;
+    if (conversation) return this.#goOn(conversation);
+    const { texts, files } = this.onTheWay.restore(held, this.talk.said());
+    this.#keep();
+    if (texts.length) this.composer.put(texts.join("\n"));
+    if (files) this.composer.refuse(CHOOSE_AGAIN);
   }
 
   /** Go to the conversation that had begun when the page went away. */
   #goOn(id) {
-    this.#draftOf(null).hold(null);
+    this.#draftOf(null).held = [];
     this.host.keep(id);
     if (this.page) location.replace(`/chat/${encodeURIComponent(id)}`);
     else this.setAttribute("conversation", id);
@@ -315,10 +331,9 @@ export class ChatElement extends HTMLElement {
     return {
       edit: (id, text, files) => {
         if (text === undefined) return this.transcript.edit(id);
-        this.given = null;
-        this.talk.edit(id, text, files);
-        this.transcript.toEnd();
+        if (!this.#say({ text, files, key: newIdempotencyKey(), edits: id })) return false;
         this.composer.focus();
+        return true;
       },
       again: (turn) => {
         this.talk.again(turn);
@@ -328,9 +343,22 @@ export class ChatElement extends HTMLElement {
       show: (id) => this.#show(id),
       copy: async (text, button) => this.announcer.announce((await copyText(text, button)) ? "Copied." : "The browser did not allow copying."),
       more: () => this.#send("Please go on."),
+      withdraw: (run) => this.#withdraw(run),
       fresh: () => this.#fresh(),
       figures: (run) => this.talk.figures(run),
+      approval: (id) => this.talk.client.approval(id),
+      decide: (...decision) => this.talk.patience.decide(...decision),
     };
+  }
+
+  /** What is taken back is written again where it can be changed. */
+  async #withdraw(run) {
+    const item = await this.talk.withdraw(run);
+    if (!item || !this.talk) return;
+    this.composer.put(plainText(item.message));
+    this.composer.attach(item.files);
+    this.composer.focus();
+    this.announcer.announce("Your message was taken back. It stands in the box again.");
   }
 
   #ways() {
@@ -338,7 +366,7 @@ export class ChatElement extends HTMLElement {
       recheck: () => this.#recheck(),
       restore: this.host.foreign ? null : () => this.#restore(),
       fresh: () => this.#fresh(),
-      reload: () => (this.talk.conversation ? this.talk.refresh() : this.status.clear()),
+      reload: () => (this.talk.conversation ? this.talk.look() : this.status.clear()),
       resend: () => this.composer.submit(),
     };
   }
@@ -350,7 +378,7 @@ export class ChatElement extends HTMLElement {
     this.announcer.announce("Signed in again.");
     // What was cut off is drawn anew: whoever was at its end is to stay there.
     const { following } = this.transcript.keeper;
-    await this.talk.refresh();
+    await this.talk.look();
     if (following && this.talk) this.transcript.toEnd();
   }
 
@@ -375,7 +403,7 @@ export class ChatElement extends HTMLElement {
     if (this.host.foreign && this.talk.answering) await this.talk.stop();
     // What was written to go on with goes on there.
     const { text } = this.composer;
-    this.#hold(null);
+    this.#letGo();
     this.#draft().write("");
     if (text) this.#draftOf(null).write(text);
     if (this.page && agent) location.assign(`/${agent}`);
@@ -391,7 +419,7 @@ export class ChatElement extends HTMLElement {
     if (!this.talk) return;
     const { talk } = this;
     this.transcript.show(talk.turns(), { more: talk.thread.cursor !== null, loading: this.loading });
-    if (this.composer) this.composer.answering = talk.answering;
+    if (this.composer) Object.assign(this.composer, { answering: talk.answering, queues: talk.queues });
     if (this.leave) this.leave.hidden = !talk.conversation;
   }
 }

@@ -39,11 +39,11 @@ function price(cost) {
 export function figures(run) {
   const { usage } = run;
   const started = moment(run.startedAt ?? run.created_at);
-  const first = moment(run.firstTokenAt) ?? (Number.isFinite(run.first_token_ms) ? started + run.first_token_ms : null);
+  const first = run.firstTokenMs ?? run.first_token_ms;
   const ended = moment(run.endedAt ?? run.finished_at);
   const found = [];
   if (run.model) found.push(cleanText(run.model)); // a server calls its models as it likes
-  if (started !== null && first !== null) found.push(`first token after ${duration(first - started)}`);
+  if (Number.isFinite(first)) found.push(`first token after ${duration(first)}`);
   if (usage) found.push(`${counts.format(usage.input_tokens)} tokens in, ${counts.format(usage.output_tokens)} out`);
   const pace = run.pace ?? run.tokens_per_second;
   if (pace) found.push(`${counts.format(Math.round(pace))} tokens/s`);

@@ -1,7 +1,9 @@
 /** What went wrong, as a sentence with a way forward. */
 
+import { cleanText } from "../markdown/text.js";
 import { icon, make } from "./dom.js";
 
+const when = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" });
 const NOT_NOW = "The agent cannot answer just now, and only its owner can mend that. Try again later.";
 
 /** Failures that go away by asking again. */
@@ -72,7 +74,9 @@ export function endingNotice(state, ways) {
   if (state.status === "cancelled") return noticeBox({ tone: "quiet", sentence: "Stopped before its end." });
   if (state.status === "lost") return noticeBox({ tone: "quiet", sentence: "This is as far as this page could follow the answer." });
   if (state.status === "paused") {
-    return noticeBox({ tone: "warn", sentence: "The answer waits for a decision before it goes on." });
+    const quota = state.reason === "quota" || state.waits_for?.reason === "quota";
+    const sentence = quota ? `The answer waits: the workspace has used up its quota. It goes on by itself when there is more${latest(state.waits_for?.until)}.` : "The answer waits for a decision before it goes on.";
+    return noticeBox({ tone: "info", sentence });
   }
   if (state.reason === "length") {
     return noticeBox({ tone: "warn", sentence: "The answer reached the model's limit of length and breaks off here.", actions });
@@ -104,11 +108,19 @@ export function requestFault(error) {
     return { kind: "gone", tone: "warn", sentence: "This conversation is no longer there.", detail: "It was deleted, perhaps in another tab or browser. What is shown here is the last that this page saw." };
   }
   if (code === "conversation_busy") {
-    return { kind: "busy", tone: "info", sentence: "An answer is being written in this conversation already.", detail: "Your message is back in the box; send it when the answer is complete." };
+    // The server calls the run by its id, which tells a reader nothing.
+    const waits = /^\S+ (waits\b.*)$/s.exec(message)?.[1];
+    const sentence = waits ? cleanText(`An answer here ${waits}`) : "An answer is being written in this conversation already.";
+    return { kind: "busy", tone: "info", sentence, detail: "Your message is back in the box; send it when the answer is complete." };
   }
   if (status === 0 || status === 502 || status === 503 || status === 504) {
     return { kind: "network", tone: "warn", sentence: "Porch could not be reached.", detail: "Check the connection, or whether the server runs. What you wrote stays here." };
   }
   if (status === 413 || status === 422) return { kind: "unfit", tone: "danger", sentence: message || "That cannot be sent as it is." };
   return { kind: "refused", tone: "danger", sentence: message || "That did not work." };
+}
+
+/** When the next period of a quota begins, in the reader's own time. */
+function latest(until) {
+  return until ? `, at the latest on ${when.format(new Date(until))}` : "";
 }

@@ -2,6 +2,7 @@
 
 const PAGE = 50;
 const MOST_PAGES = 4;
+const GOES_ON = new Set(["queued", "running", "paused"]);
 
 export class RunRecords {
   /** `runs` (by run) and `unanswered` (a run by its message) are filled; what stands in them is better known. */
@@ -29,6 +30,12 @@ export class RunRecords {
     }
   }
 
+  /** What is known of a run is no longer true: it is asked for anew. */
+  forget(run) {
+    this.runs.delete(run);
+    this.seen = null;
+  }
+
   /** How the newest answer ended: the one that there is something to do about. */
   async #fetchLast(client, runs) {
     if (runs.length) this.#take([await client.run(runs.at(-1))]);
@@ -36,12 +43,12 @@ export class RunRecords {
 
   #note({ items, next_cursor: cursor }, newer) {
     if (!newer) {
-      this.seen.cursor = cursor;
+      if (this.seen) this.seen.cursor = cursor;
       return;
     }
     const joins = this.seen && items.some(({ id }) => id <= this.seen.newest);
-    // One that is still at work has yet to end: it is asked for again.
-    const newest = items.find(({ status }) => status !== "running")?.id ?? "";
+    // One that has yet to end is asked for again.
+    const newest = items[items.findLastIndex(({ status }) => GOES_ON.has(status)) + 1]?.id ?? "";
     this.seen = { newest, cursor: joins ? this.seen.cursor : cursor };
   }
 
@@ -51,9 +58,9 @@ export class RunRecords {
       const { id, status, input_message: asked, output_message: answer } = record;
       const last = !later.has(asked);
       later.add(asked);
-      if (status === "running" || this.runs.has(id)) continue;
+      if (GOES_ON.has(status) || this.runs.has(id)) continue;
       this.runs.set(id, record);
-      if (last && !answer && status !== "finished" && !this.unanswered.has(asked)) this.unanswered.set(asked, id);
+      if (last && !answer && status !== "finished" && id > (this.unanswered.get(asked) ?? "")) this.unanswered.set(asked, id);
     }
   }
 }

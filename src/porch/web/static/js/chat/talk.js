@@ -3,9 +3,13 @@
 import { newIdempotencyKey } from "../client/client.js";
 import { RunState } from "../client/run-state.js";
 import { ConversationTabs } from "../client/tabs.js";
-import { filesOf, inputOf } from "./attachments.js";
+import { inputOf } from "./attachments.js";
+import { Looks, readConversation } from "./look.js";
+import { Patience } from "./patience.js";
 import { RunRecords } from "./records.js";
 import { Thread } from "./thread.js";
+import { turnsOf } from "./turns.js";
+import { Waiting } from "./waiting.js";
 
 const PAGE = 50;
 const ALL = 200;
@@ -14,10 +18,11 @@ const NEWEST = 8;
 /**
  * One conversation.
  *
- * Dispatches "change" (the turns differ), "stream" ({detail: event}: more of the answer), "began"
- * ({detail: {id}}: the conversation exists now), "about" ({detail: what the server says of it}), "ended" ({detail: {state}}), "fault" ({detail: {error, text?, files?}}:
- * a request failed; `text` and `files` are a message that was not taken), "connection" ({detail: {state}}) and "clear"
- * (what was wrong is over; {detail: "found"} when the server was asked and answered).
+ * Dispatches "change" (the turns differ), "stream" ({detail: event}: more of the answer), "began" ({detail: {id}}: the
+ * conversation exists now), "about" ({detail: what the server says of it}), "taken" ({detail: {key}}: a message is with
+ * the server), "ended" ({detail: {state}}), "fault" ({detail: {error, text?, files?}}: a request failed; `text` and `files`
+ * are a message that was not taken), "connection" ({detail: {state}}) and "clear" (what was wrong is over; {detail:
+ * "found"} when the server was asked and answered, "idle" when moreover nothing is at work there).
  */
 export class Talk extends EventTarget {
   constructor({ client, agent, conversation, draft, guest = false }) {
@@ -33,42 +38,48 @@ export class Talk extends EventTarget {
     this.runs = new Map(); // RunState or a run's record, by run
     this.unanswered = new Map(); // the run that was the answer to a message and left none, by message
     this.records = new RunRecords(this.runs, this.unanswered, { guest });
+    this.patience = new Patience(() => this.client, (run) => this.#followShared(run), (run, waits) => this.#told(run, waits));
+    this.waiting = new Waiting();
+    this.waiting.addEventListener("change", () => this.#changed());
     this.closing = new AbortController();
+    this.looks = new Looks(() => this.#see(), (seen) => this.#take(seen));
     this.loading = false;
-    this.moves = 0; // branches chosen here: what was asked before one knows an older head
+    this.moving = 0; // branches that are being chosen: the server's head is an older one so long
+    this.moved = Promise.resolve();
     if (conversation) this.#join();
   }
 
   get answering() {
-    return this.live !== null;
+    return this.live !== null && !this.early;
+  }
+
+  /** Whether what is followed has yet to begin: it still stands among those that wait. */
+  get early() {
+    const { live } = this;
+    return Boolean(live?.run) && !live.state.message && this.waiting.items.some(({ run }) => run === live.run);
+  }
+
+  /** What becomes of a message that is sent now: "queue" or "interrupt" behind an answer, null where it must wait outside. */
+  get queues() {
+    return (this.live?.run ?? this.patience.run ?? this.waiting.next) && this.conduct !== "reject" ? this.conduct ?? null : null;
   }
 
   close() {
     this.closing.abort();
     this.live?.feed?.close();
+    this.patience.close();
     this.tabs?.close();
   }
 
   // -- what is there
 
-  /** Load what is newest, and go on with an answer that is being written. */
-  async load() {
-    if (!this.conversation || this.loading) return;
-    this.loading = true;
+  /** See what is there and what others did meanwhile, another tab, browser or program; go on with what is being answered. */
+  async look() {
+    if (!this.conversation) return;
     try {
-      const [about, page] = await Promise.all([this.client.conversation(this.conversation), this.#page({ limit: PAGE })]);
-      if (this.closing.signal.aborted) return;
-      this.#take(about, page);
-      this.thread.cursor = page.next_cursor;
-      this.thread.loaded = true;
-      this.dispatchEvent(new CustomEvent("clear", { detail: "found" }));
-      if (about.active_run) this.#followShared(about.active_run);
-      await this.#lookAtEnds();
-      this.#changed();
+      await this.looks.begin();
     } catch (error) {
       this.#fault(error);
-    } finally {
-      this.loading = false;
     }
   }
 
@@ -78,8 +89,7 @@ export class Talk extends EventTarget {
     this.loading = true;
     try {
       const page = await this.#page({ limit: this.thread.goesOn ? PAGE : ALL, cursor: this.thread.cursor });
-      this.thread.add(page.items);
-      this.thread.cursor = page.next_cursor;
+      this.thread.extend(page);
       await this.#lookAtEnds();
       return page.next_cursor !== null;
     } catch (error) {
@@ -90,48 +100,15 @@ export class Talk extends EventTarget {
     }
   }
 
-  /** Take up what others did meanwhile: another tab, browser or program. */
-  async refresh() {
-    if (!this.conversation) return;
-    if (!this.thread.loaded) return this.load();
-    const { moves } = this;
-    try {
-      const [about, page] = await Promise.all([this.client.conversation(this.conversation), this.#page({ limit: NEWEST })]);
-      if (this.closing.signal.aborted) return;
-      if (this.live) return;
-      const joins = page.items.some(({ id }) => this.thread.get(id)) || page.next_cursor === null || !this.thread.messages.size;
-      if (!joins) {
-        this.thread = new Thread();
-        return await this.load();
-      }
-      this.#take(about, page, moves === this.moves);
-      this.dispatchEvent(new CustomEvent("clear", { detail: "found" }));
-      if (about.active_run) this.#followShared(about.active_run);
-      await this.#lookAtEnds();
-      this.#changed();
-    } catch (error) {
-      this.#fault(error);
-    }
+  /** What to show, oldest first; see `turnsOf`. */
+  turns() {
+    return turnsOf(this);
   }
 
-  /** What to show, oldest first: {key, role, message?, state?, run?, versions, locked, pending?, last?, question?}. */
-  turns() {
-    const { live } = this;
-    const branch = live?.pending ? (live.pending.base ? this.thread.branch(live.pending.base) : []) : this.thread.branch();
-    const turns = [];
-    branch.forEach((message, at) => {
-      turns.push(message.role === "user" ? this.#userTurn(message) : this.#answerTurn(message));
-      const answered = branch[at + 1]?.role === "assistant";
-      const run = this.unanswered.get(message.id);
-      if (message.role === "user" && !answered && run && run !== live?.run) turns.push(this.#unansweredTurn(message, run));
-    });
-    if (live) {
-      if (live.pending) turns.push({ key: live.pending.key, role: "user", message: live.pending.message, versions: null, locked: true, pending: true });
-      turns.push({ key: live.run ? `answer:${live.run}` : "answer:next", role: "assistant", state: live.run ? live.state : null, run: live.run, versions: null, locked: true });
-    }
-    const last = turns.at(-1);
-    if (last) last.last = true;
-    return turns;
+  /** What people said, as far as it is known here: on any branch, and what waits. */
+  said() {
+    const waiting = this.waiting.items.filter(({ run }) => run).map(({ message }) => message);
+    return [...this.thread.messages.values(), ...waiting].filter(({ role }) => role === "user");
   }
 
   /** A run's figures, from its own stream where it is not known already. */
@@ -151,23 +128,36 @@ export class Talk extends EventTarget {
    * Say something, with `files` as parts. `parent` is the message that it follows; absent, the newest. Answers
    * whether it was taken up.
    */
-  send(text, { parent = this.switched ? this.thread.head : undefined, files = [], key = newIdempotencyKey() } = {}) {
+  send({ text, files = [], key = newIdempotencyKey(), parent = this.switched || this.moving ? this.thread.head : undefined }) {
+    if (this.queues) return this.#wait({ text, files, key, parent });
     if (this.live) return false;
     const base = parent === undefined ? this.thread.head : parent;
     const message = { id: null, role: "user", parts: [...files, ...(text ? [{ type: "text", text }] : [])], parent: base };
-    const pending = { key: `user:${key}`, base, message, text, files };
-    this.#begin(async () => {
+    const pending = { key, message, text, files };
+    this.#begin({ base, pending }, async () => {
       if (!this.conversation) await this.#create();
       const input = await inputOf(this.client, text, files);
       return this.client.startRun(this.conversation, input, { ...(parent === undefined ? {} : { parent }), idempotencyKey: key });
-    }, pending);
+    });
     return true;
   }
 
-  /** Say something else instead of an earlier message; of its pictures and files, `files` go along. */
-  edit(id, text, files) {
-    const message = this.thread.get(id);
-    return this.send(text, { parent: message?.parent ?? null, files: files ?? filesOf(message) });
+  /** Take back what waits. Answers {text, files} of it, null where its turn has come. */
+  async withdraw(run) {
+    try {
+      const item = await this.waiting.withdraw(this.client, run);
+      this.looks.outdate();
+      this.tabs?.announce({ what: "queue" });
+      return item;
+    } catch (error) {
+      this.#fault(error);
+      return null;
+    }
+  }
+
+  /** Say something else instead of an earlier message; `said` is {text, files, key}. */
+  edit(id, said) {
+    return this.send({ ...said, parent: this.thread.get(id)?.parent ?? null });
   }
 
   /** Answer anew: `turn` is an answer, stored or failed. */
@@ -175,36 +165,44 @@ export class Talk extends EventTarget {
     if (this.live) return;
     const asked = turn.message?.parent ?? turn.question;
     const id = turn.message?.id ?? this.thread.answerTo(asked) ?? asked;
-    if (!id) return;
-    this.thread.head = asked;
-    this.unanswered.delete(asked);
-    this.#begin(() => this.client.regenerate(this.conversation, id), null);
+    if (id) this.#begin({ base: asked, asked }, async () => this.client.regenerate(this.conversation, id));
   }
 
   /** Show the branch that runs through a message. */
   async show(id) {
     if (this.live) return;
-    this.thread.head = this.thread.leaf(id);
-    this.moves += 1;
+    const head = (this.thread.head = this.thread.leaf(id));
     this.#changed();
     if (this.guest) {
       this.switched = true;
       return this.#lookAtEnds();
     }
+    this.moving += 1;
+    // One after another: the last that was chosen is to stand, and what is said next follows it.
+    this.moved = this.moved.then(() => this.#move(head)).finally(() => (this.moving -= 1));
+    await this.moved;
+    await this.#lookAtEnds();
+    this.#changed();
+  }
+
+  async #move(head) {
+    if (this.thread.head !== head) return;
     try {
-      await this.client.updateConversation(this.conversation, { head: this.thread.head });
-      this.moves += 1;
+      await this.client.updateConversation(this.conversation, { head });
+      this.looks.outdate();
       this.tabs?.announce({ what: "head" });
-      await this.#lookAtEnds();
-      this.#changed();
     } catch (error) {
+      // Whoever went on meanwhile went on from there.
+      if (this.live) return;
       this.#fault(error);
+      this.look();
     }
   }
 
   async stop() {
     const { live } = this;
-    if (!live || live.stopping) return;
+    // What has not begun is taken back, not stopped.
+    if (!this.answering || live.stopping) return;
     live.stopping = true;
     try {
       const run = live.run ?? (await live.feedRun());
@@ -220,14 +218,48 @@ export class Talk extends EventTarget {
   async restore() {
     await this.client.request("POST", `/api/v1/conversations/${encodeURIComponent(this.conversation)}/restore`);
     this.tabs?.announce({ what: "restored" });
-    await this.refresh();
+    await this.look();
+  }
+
+  // -- looking
+
+  #see() {
+    const { thread, waiting, client, conversation } = this;
+    return readConversation(client, conversation, { thread, waits: () => waiting.items.length > 0, isOver: (run) => this.#isOver(run) });
+  }
+
+  #take({ about, queue }) {
+    if (this.closing.signal.aborted) return;
+    this.#forgetPassed(about.active_run);
+    this.title = about.title;
+    this.conduct = about.concurrency;
+    this.agent ||= about.agent;
+    // A branch that was chosen here is shown until the conversation goes on.
+    this.switched &&= about.head === this.head;
+    this.head = about.head;
+    if (!this.live && !this.moving && !this.switched) this.thread.head = about.head;
+    this.waiting.take(queue, (message) => this.thread.get(message));
+    this.dispatchEvent(new CustomEvent("about", { detail: about }));
+    this.dispatchEvent(new CustomEvent("clear", { detail: about.active_run || about.waiting ? "found" : "idle" }));
+    const next = about.active_run ?? this.waiting.next;
+    if (next) this.#followShared(next);
+    this.#changed();
+    this.#lookAtEnds().then(() => this.#changed());
+  }
+
+  /** The messages know better than what broke off, and the records of runs than a pause that is over. */
+  #forgetPassed(active) {
+    if (this.patience.run !== active) this.patience.close();
+    for (const [run, { status }] of this.runs) if (status === "lost" || (status === "paused" && run !== active)) this.records.forget(run);
+    for (const [message, run] of this.unanswered) if (!this.runs.has(run)) this.unanswered.delete(message);
   }
 
   // -- following
 
   async #create() {
-    const { id } = await this.client.createConversation(this.agent, { draft: this.draft });
+    const { id, concurrency } = await this.client.createConversation(this.agent, { draft: this.draft });
     this.conversation = id;
+    this.conduct = concurrency;
     this.thread.loaded = true;
     this.#join();
     this.dispatchEvent(new CustomEvent("began", { detail: { id } }));
@@ -236,18 +268,39 @@ export class Talk extends EventTarget {
   #join() {
     this.tabs = new ConversationTabs(this.conversation);
     this.tabs.addEventListener("run", ({ detail }) => this.#followShared(detail.run));
-    this.tabs.addEventListener("change", () => this.refresh());
+    this.tabs.addEventListener("change", () => this.look());
   }
 
-  /** Start a run and follow it. `start` answers its RunFeed. */
-  async #begin(start, pending) {
-    const live = (this.live = { run: null, state: new RunState(), pending, feed: null, stopping: false });
+  /** Send it behind the answer that is being written. */
+  #wait(said) {
+    this.waiting.send(this.client, this.conversation, said).then(
+      ({ run, message }) => {
+        this.looks.outdate();
+        this.#taken(said.key);
+        this.tabs.announce({ what: "queue" });
+        // Its turn may have come before that was told.
+        if (this.live?.state.message === message || this.thread.get(message)) this.waiting.drop(run);
+        if (!this.live) this.look();
+      },
+      (error) => this.#fault(error, { text: said.text, files: said.files }),
+    );
+    return true;
+  }
+
+  /**
+   * Start a run and follow it. `start` answers its RunFeed. It goes on from the message `base`, with what is `pending` or as
+   * another answer to the message `asked`.
+   */
+  async #begin({ base, asked = null, pending = null }, start) {
+    const live = (this.live = { run: null, state: new RunState(), base, asked, pending, feed: null, stopping: false });
+    this.looks.outdate();
     const known = new Promise((resolve, reject) => Object.assign(live, { gotRun: resolve, noRun: reject }));
     known.catch(() => {});
     live.feedRun = () => known;
     this.dispatchEvent(new CustomEvent("clear", { detail: "begun" }));
     this.#changed();
     try {
+      await this.moved;
       const feed = await start();
       live.feed = this.tabs.share(this.client, feed, { signal: this.closing.signal });
       await this.#read(live);
@@ -259,8 +312,8 @@ export class Talk extends EventTarget {
   }
 
   async #followShared(run) {
-    if (this.live?.run === run || (this.live && !this.live.run) || this.#isOver(run)) return;
-    this.live?.feed?.close();
+    // What is followed here has an end, and then one looks what comes next.
+    if (this.live || this.#isOver(run) || this.patience.holds(run)) return;
     const live = (this.live = { run, state: new RunState(), pending: null, feed: null, stopping: false, feedRun: async () => run });
     live.feed = this.tabs.followShared(this.client, run, { signal: this.closing.signal });
     this.#changed();
@@ -275,6 +328,7 @@ export class Talk extends EventTarget {
   #broke(live, error, more = {}) {
     if (this.live !== live) return;
     this.live = null;
+    this.looks.outdate();
     const { state } = live;
     if (state.message) {
       state.leave();
@@ -299,28 +353,42 @@ export class Talk extends EventTarget {
   async #started(live, event) {
     live.run = event.run;
     live.gotRun?.(event.run);
-    if (live.pending) {
-      const { message, key, base } = live.pending;
-      this.thread.add([{ ...message, id: event.message, parent: base, run: event.run, key }]);
-      live.pending = null;
-    } else if (!this.thread.get(event.message)) {
-      // Said elsewhere: this tab has yet to see the message.
-      const page = await this.#page({ limit: NEWEST }).catch(() => null);
-      if (page) this.thread.add(page.items);
-    }
+    this.looks.outdate();
+    const { pending, base } = live;
+    const waited = this.waiting.drop(event.run);
+    if (pending) this.thread.suppose({ ...pending.message, id: event.message, parent: base, run: event.run, key: `user:${pending.key}` });
+    else if (waited) this.thread.suppose({ ...waited.message, parent: this.thread.head, run: event.run, key: waited.key });
+    // Said elsewhere: this tab has yet to see the message.
+    const page = this.thread.get(event.message) ? null : await this.#page({ limit: NEWEST }).catch(() => null);
+    if (page) this.thread.add(page.items);
+    if (this.live !== live) return;
+    live.pending = null;
+    live.base = undefined;
     if (this.thread.get(event.message)) this.thread.head = event.message;
+    if (pending) this.#taken(pending.key);
     this.#changed();
+    if (waited) this.look(); // where it stands, the server knows
   }
 
   async #settle(live) {
     const { state, run } = live;
     this.live = null;
+    this.looks.outdate();
     this.runs.set(run, state);
     if (state.message) this.unanswered.set(state.message, run);
+    if (state.status === "paused") this.patience.begin(run);
     this.dispatchEvent(new CustomEvent("ended", { detail: { state } }));
     this.#changed();
     // Ids of what was kept of it, and whatever else happened meanwhile.
-    await this.refresh();
+    await this.look();
+  }
+
+  /** Until when an answer waits is not in its stream. */
+  #told(run, waits) {
+    const known = this.runs.get(run);
+    if (!known) return;
+    known.waits_for = waits;
+    this.#changed();
   }
 
   /** How the shown answers ended, which their messages do not tell. */
@@ -346,42 +414,9 @@ export class Talk extends EventTarget {
     return this.client.messages(this.conversation, { limit, cursor, order: "newest" });
   }
 
-  #take(about, page, moves = true) {
-    this.thread.add(page.items);
-    // The messages know better than what broke off.
-    for (const [run, { status }] of this.runs) if (status === "lost") this.runs.delete(run);
-    for (const [message, run] of this.unanswered) if (!this.runs.has(run)) this.unanswered.delete(message);
-    this.title = about.title;
-    this.agent ||= about.agent;
-    // A branch that was chosen here is shown until the conversation goes on.
-    this.switched &&= about.head === this.head;
-    this.head = about.head;
-    if (moves && !this.switched) this.thread.head = about.head;
-    this.dispatchEvent(new CustomEvent("about", { detail: about }));
-  }
-
-  #userTurn(message) {
-    return { key: message.key ?? message.id, role: "user", message, versions: this.#versions(message.id), locked: this.answering };
-  }
-
-  #answerTurn(message) {
-    const known = this.#known(message.run);
-    return { key: message.run ? `answer:${message.run}` : message.id, role: "assistant", message, run: message.run, question: message.parent, versions: this.#versions(message.id), locked: this.answering, ...known };
-  }
-
-  #unansweredTurn(question, run) {
-    return { key: `answer:${run}`, role: "assistant", run, question: question.id, versions: null, locked: this.answering, message: { parts: [], parent: question.id, id: null, run }, ...this.#known(run) };
-  }
-
-  #known(run) {
-    const known = this.runs.get(run);
-    if (!known) return {};
-    return known instanceof RunState ? { state: known } : { record: known };
-  }
-
-  #versions(id) {
-    const ids = this.thread.siblings(id);
-    return ids.length > 1 ? { ids, index: ids.indexOf(id) } : null;
+  /** What was said is with the server. */
+  #taken(key) {
+    this.dispatchEvent(new CustomEvent("taken", { detail: { key } }));
   }
 
   #changed() {

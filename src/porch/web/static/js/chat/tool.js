@@ -1,5 +1,6 @@
 /** A tool call as it happens: its name, what it was asked, what it gave, how long it took. */
 
+import { ApprovalCard } from "./approval.js";
 import { icon, make, say } from "./dom.js";
 import { duration } from "./figures.js";
 import { cleanText } from "../markdown/text.js";
@@ -8,17 +9,19 @@ const SHOWN = 20_000;
 const GLANCE = 90;
 
 export class ToolView {
-  constructor() {
+  /** `acts` are what one may do about a call that waits; null where one only reads. */
+  constructor(acts = null) {
     this.name = make("code", { class: "tool-name" });
     this.glance = make("span", { class: "tool-glance", dir: "auto" });
     this.state = make("span", { class: "tool-state" });
     this.asked = new Block("Asked with");
     this.gave = new Block("Gave");
+    this.approval = new ApprovalCard(acts);
     this.element = make(
       "details",
       { class: "tool" },
       make("summary", {}, icon("tool"), this.name, this.glance, this.state, icon("fold")),
-      make("div", { class: "tool-body" }, this.asked.element, this.gave.element),
+      make("div", { class: "tool-body" }, this.approval.element, this.asked.element, this.gave.element),
     );
     this.element.addEventListener("toggle", () => this.#fill());
   }
@@ -31,8 +34,8 @@ export class ToolView {
     const state = stateOf(item, over);
     if (this.element.dataset.state !== state.name) this.element.dataset.state = state.name;
     say(this.state, state.text);
-    if (state.name === "failed" && !this.told) {
-      this.told = true;
+    if (this.told !== state.name && (state.name === "failed" || state.name === "waiting")) {
+      this.told = state.name;
       this.element.open = true;
     }
     this.#fill();
@@ -40,8 +43,9 @@ export class ToolView {
 
   #fill() {
     if (!this.element.open || !this.item) return;
-    const { arguments: given, argumentsText, result } = this.item;
-    this.asked.show(given ? pretty(given) : argumentsText || "nothing");
+    const { arguments: given, argumentsText, result, approval } = this.item;
+    this.approval.update(approval ?? null);
+    if (!approval) this.asked.show(given ? pretty(given) : argumentsText || "nothing");
     const error = this.item.error ?? result?.error;
     this.gave.show(error ? error.message : result ? outputText(result) : "");
     this.gave.element.classList.toggle("failed", Boolean(error));
@@ -64,9 +68,10 @@ class Block {
   }
 }
 
-function stateOf({ error, result, open }, over) {
+function stateOf({ error, result, open, approval }, over) {
   if (error ?? result?.error) return { name: "failed", text: took("failed", result) };
   if (result && !result.open) return { name: "done", text: took("done", result) };
+  if (approval && !approval.decision) return { name: "waiting", text: "waits for a decision" };
   if (over) return { name: "left", text: "not run" };
   return open ? { name: "running", text: "asking …" } : { name: "running", text: "running …" };
 }

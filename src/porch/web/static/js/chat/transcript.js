@@ -53,7 +53,7 @@ export class Transcript {
       view.update(turn);
       before = view.element;
     });
-    this.last = turns.at(-1);
+    this.last = turns.findLast(({ waiting }) => !waiting);
     this.list.hidden = turns.length === 0;
     this.options.empty.hidden = turns.length > 0 || loading;
     this.loading.hidden = !loading || turns.length > 0;

@@ -7,6 +7,7 @@ import { plainText } from "./thread.js";
 import { VersionSwitch, grow, onSend, tooLong } from "./controls.js";
 
 const FOLDED = 4000;
+const STILL_WRITTEN = "The answer is still being written. Wait for its end; your text stays here.";
 
 export class UserMessageView {
   /** `acts` has edit(id, text, files), show(id), copy(text). */
@@ -19,15 +20,20 @@ export class UserMessageView {
     this.versions = new VersionSwitch((id) => acts.show(id));
     this.editButton = iconButton("edit", "Edit this message", () => this.edit());
     this.copyButton = iconButton("copy", "Copy this message", () => acts.copy(this.text, this.copyButton));
+    this.waits = make("p", { class: "waits", hidden: true }, make("span", {}, "Waits for the answer before it"), " ", this.takeBack = make("button", { type: "button", class: "link", on: { click: () => acts.withdraw(this.run) } }, "Take back"));
     this.bar = make("div", { class: "bar" }, this.versions.element, this.copyButton, readonly ? null : this.editButton);
-    this.said = make("div", { class: "said" }, this.shown.element, this.words, this.more, this.bar);
+    this.said = make("div", { class: "said" }, this.shown.element, this.words, this.more, this.waits, this.bar);
     this.element = make("li", { class: "turn turn-user" }, make("h2", { class: "unseen" }, "You said"), this.said);
   }
 
   update(turn) {
     const { message, locked } = turn;
     this.id = message.id;
-    this.element.classList.toggle("pending", Boolean(turn.pending));
+    this.run = turn.run;
+    this.element.classList.toggle("pending", Boolean(turn.pending || turn.waiting));
+    this.element.classList.toggle("turn-waits", Boolean(turn.waiting));
+    this.waits.hidden = turn.waiting !== "here";
+    this.bar.hidden = Boolean(turn.waiting);
     this.editButton.disabled = Boolean(locked || turn.pending);
     this.versions.update(turn.versions, locked);
     this.files = filesOf(message);
@@ -66,8 +72,8 @@ export class UserMessageView {
       if (!text.trim() && !kept.length) return;
       say(refusal, tooLong(text));
       if (refusal.textContent) return;
-      this.#close();
-      this.acts.edit(this.id, text, kept.map(([part]) => part));
+      if (this.acts.edit(this.id, text, kept.map(([part]) => part))) this.#close();
+      else say(refusal, STILL_WRITTEN);
     };
     this.form = make(
       "form",

@@ -194,9 +194,32 @@ export class PorchClient {
     return new RunFeed(this, { run, after, signal });
   }
 
+  /**
+   * Say something that may wait for the answer before it. Answers {run, message, status}, where `status` is
+   * "queued" or "running"; `follow` the run for its answer.
+   * @param {string} conversation
+   * @param {string|object[]} input
+   * @param {{parent?: string|null, idempotencyKey?: string}} [options]
+   * @returns {Promise<any>}
+   */
+  enqueue(conversation, input, { parent, idempotencyKey = newIdempotencyKey() } = {}) {
+    const body = parent === undefined ? { input } : { input, parent };
+    return this.request("POST", `${conversationPath(conversation)}/runs`, body, { idempotencyKey });
+  }
+
+  /** What waits in a conversation, in the order in which it will be answered. @param {string} id @returns {Promise<{items: any[]}>} */
+  queue(id) {
+    return this.request("GET", `${conversationPath(id)}/queue`);
+  }
+
   /** Stop a run; its feed ends with `run.cancelled`. @param {string} run @returns {Promise<any>} */
   cancel(run) {
     return this.request("POST", `${API}/runs/${encodeURIComponent(run)}/cancel`, undefined, { idempotencyKey: newIdempotencyKey() });
+  }
+
+  /** A tool call that waits for a person, or what was decided: `canonical` is the text that would run. @param {string} approval @returns {Promise<any>} */
+  approval(approval) {
+    return this.request("GET", `${API}/approvals/${encodeURIComponent(approval)}`);
   }
 
   /** Let a tool call go ahead that waits for a person, as `approval.requested` showed it. @param {string} run @param {string} approval @returns {Promise<any>} */

@@ -6,7 +6,8 @@
  * @typedef {{text: string, output: any, error: {code: string, message: string}|null, durationMs: number|null,
  *   open: boolean}} CallResult
  * @typedef {{kind: "call", call: string, name: string, argumentsText: string, arguments: object|null,
- *   error: {code: string, message: string}|null, open: boolean, result: CallResult|null}} CallItem
+ *   error: {code: string, message: string}|null, open: boolean, result: CallResult|null,
+ *   approval: {id: string, run: string, arguments: object, expires: string, decision: string|null, by: string|null}|null}} CallItem
  * @typedef {TextItem|CallItem} Item
  * @typedef {{id: string, model: string, items: Item[], usage: object|null, open: boolean,
  *   beganAt: number|null, spokeAt: number|null, endedAt: number|null}} Step
@@ -78,6 +79,7 @@ export class RunState {
     /** @type {number|null} */ this.startedAt = null;
     /** @type {number|null} The first word of all that stands. */ this.firstTokenAt = null;
     /** @type {number|null} */ this.endedAt = null;
+    this._goings = /** @type {number[]} */ ([]);
     this.connected = true;
     this._parts = new Map();
     this._calls = new Map();
@@ -103,6 +105,16 @@ export class RunState {
     return usage?.output_tokens && took >= 100 ? (usage.output_tokens * 1000) / took : null;
   }
 
+  /**
+   * Milliseconds to the first word, from the run's start or from where it last went on before: nobody answers while
+   * a run waits. Null while there is none.
+   */
+  get firstTokenMs() {
+    const { firstTokenAt: first } = this;
+    const from = first === null ? null : this._goings.findLast((at) => at <= first) ?? this.startedAt;
+    return from === null ? null : first - from;
+  }
+
   _speak(event, at) {
     if (this.firstTokenAt !== null && this.steps.at(-1)?.spokeAt !== null) return;
     this._step(event).spokeAt ??= at;
@@ -125,11 +137,13 @@ const FOLDS = {
   "run.started"(state, event, at) {
     const { agent, conversation, message } = event;
     Object.assign(state, { agent, conversation, message, startedAt: at, status: "running" });
+    if (at !== null) state._goings.push(at);
   },
   "run.paused"(state, event) {
     Object.assign(state, { status: "paused", reason: event.reason });
   },
-  "run.resumed"(state) {
+  "run.resumed"(state, event, at) {
+    if (at !== null) state._goings.push(at);
     Object.assign(state, { status: "running", reason: null });
   },
   "run.finished"(state, event, at) {
@@ -194,6 +208,15 @@ const FOLDS = {
     const item = state._calls.get(event.call) ?? addCall(state, event);
     finishCall(item, event.arguments ?? null, event.raw_arguments ?? null);
     Object.assign(item, { name: event.name, error: event.error ?? null });
+  },
+  "approval.requested"(state, event) {
+    const item = state._calls.get(event.call);
+    const { approval: id, arguments: given, expires } = event;
+    if (item) item.approval = { id, run: event.run, arguments: given, expires, decision: null, by: null };
+  },
+  "approval.resolved"(state, event) {
+    const { decision, by } = event;
+    for (const { approval } of state._calls.values()) if (approval?.id === event.approval) Object.assign(approval, { decision, by });
   },
   "tool_result.started"(state, event) {
     const item = state._calls.get(event.call);
@@ -265,7 +288,7 @@ function addCall(state, event) {
 
 /** @returns {CallItem} */
 function newCall(call, name) {
-  return { kind: "call", call, name, argumentsText: "", arguments: null, error: null, open: true, result: null };
+  return { kind: "call", call, name, argumentsText: "", arguments: null, error: null, open: true, result: null, approval: null };
 }
 
 function finishCall(item, args, raw) {

@@ -1,0 +1,1 @@
+"""What this process measures of itself: names, instruments, and the forms in which others read them."""
