@@ -64,6 +64,11 @@ class Server:
         return self._process.pid
 
     @property
+    def ended(self) -> bool:
+        """Whether there is no living process now."""
+        return self._process is None or self._process.poll() is not None
+
+    @property
     def credentials(self) -> Credentials:
         """What the first boot wrote."""
         return msgspec.json.decode(
@@ -132,7 +137,7 @@ class Server:
 
     async def stop(self) -> None:
         """End it in order, or by force; again is fine."""
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None or self.ended:
             return
         self.signal(signal.SIGTERM)
         try:
