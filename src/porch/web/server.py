@@ -43,6 +43,7 @@ from porch.storage.external import check_external
 from porch.storage.migrate import migrate
 from porch.storage.partitions import keep_partitions
 from porch.storage.progress import Progress, silence
+from porch.storage.statistics import keep_statistics
 from porch.telemetry.instruments import Telemetry
 from porch.web.collector import collecting
 from porch.web.memory import Memory
@@ -148,11 +149,11 @@ async def _postgres(settings: Settings, data_dir: DataDir, progress: Progress) -
         await check_external(settings.database_url, settings.migration_url)
         owner = settings.migration_url or settings.database_url
         await migrate(owner, progress=progress)
-        partitions = asyncio.create_task(keep_partitions(owner), name="partitions")
+        tending = _tend(owner)
         try:
             yield settings.database_url
         finally:
-            await end(partitions)
+            await end(*tending)
         return
     if settings.migration_url is not None:
         raise SetupError("A migration URL needs a database URL beside it: give --database-url too.")
@@ -162,13 +163,21 @@ async def _postgres(settings: Settings, data_dir: DataDir, progress: Progress) -
     try:
         await migrate(urls.owner, progress=progress)
         watch = asyncio.create_task(postgres.watch(log.warning), name="postgres")
-        partitions = asyncio.create_task(keep_partitions(urls.owner), name="partitions")
+        tending = _tend(urls.owner)
         try:
             yield urls.app
         finally:
-            await end(watch, partitions)
+            await end(watch, *tending)
     finally:
         await postgres.stop()
+
+
+def _tend(owner_url: str) -> list["asyncio.Task[None]"]:
+    """What the owner of the tables looks after while the server lives."""
+    return [
+        asyncio.create_task(keep_partitions(owner_url), name="partitions"),
+        asyncio.create_task(keep_statistics(owner_url), name="statistics"),
+    ]
 
 
 @asynccontextmanager
