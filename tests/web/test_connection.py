@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from porch.background import end
 from porch.web import connection
-from porch.web.connection import MAX_HEAD_BYTES, Bell, Connection, watch_departure
+from porch.web.connection import MAX_HEAD_BYTES, Bell, Connection, watch_departure, writer
 
 
 @asynccontextmanager
@@ -340,3 +340,68 @@ async def test_who_says_nothing_at_all_is_not_waited_for_but_a_stream_is(
         assert b"the end" in await streaming.readuntil(b"0\r\n\r\n")
         asking.close()
         other.close()
+
+
+async def test_a_chunk_is_written_without_a_message_as_it_would_be_with_one() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        write = writer(send)
+        assert write is not None
+        assert not write(b"too soon")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        assert write(b"one ")
+        await send({"type": "http.response.body", "body": b"two ", "more_body": True})
+        assert not write(b""), "it would be the end"
+        assert write(b"three")
+        await send({"type": "http.response.body", "body": b""})
+        assert not write(b"too late")
+
+    async with asyncio.timeout(10), served(app) as port:
+        reader, peer = await asyncio.open_connection("127.0.0.1", port)
+        peer.write(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        _, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert body == b"4\r\none \r\n4\r\ntwo \r\n5\r\nthree\r\n0\r\n\r\n"
+        peer.close()
+
+
+async def test_what_is_no_stream_of_chunks_or_has_no_reader_is_not_written_that_way() -> None:
+    taken: list[bool] = []
+    stuck, over = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        write = writer(send)
+        assert write is not None
+        if scope["path"] == "/whole":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            taken.append(write(b"no"))
+            await send({"type": "http.response.body", "body": b"ok"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if scope["method"] == "HEAD":
+            taken.append(write(b"no"))
+            await send({"type": "http.response.body", "body": b""})
+            return
+        while write(b"x" * 65536):
+            await asyncio.sleep(0)
+        stuck.set()  # the peer takes nothing more
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        taken.append(write(b"no"))
+        over.set()
+
+    async with asyncio.timeout(10), served(app) as port:
+        for line in (b"GET /whole", b"HEAD /"):
+            reader, peer = await asyncio.open_connection("127.0.0.1", port)
+            peer.write(line + b" HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+            assert b"no" not in (await reader.read()).partition(b"\r\n\r\n")[2]
+            peer.close()
+        _, peer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        peer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+        await stuck.wait()
+        peer.transport.abort()
+        await over.wait()
+    assert taken == [False, False, False]
+
+    async def other(message: object) -> None:
+        """No server's."""
+
+    assert writer(other) is None

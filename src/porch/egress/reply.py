@@ -118,6 +118,15 @@ class Reply:
         take, done = self._take, self._done
         if take is None or done is None or done.done() or self._paused:
             return False
+        if body and not self._rest and len(body) <= TURN_BYTES and self._received + len(body) <= self._max:
+            self._last = self._loop.time()
+            self._received += len(body)
+            try:
+                if not take(body):
+                    done.set_result(True)
+            except Exception as error:
+                done.set_exception(error)
+            return True
         more = bool(self._rest)  # and behind it what came meanwhile, of which nobody was told
         if body and more:
             return False

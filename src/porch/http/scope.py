@@ -16,6 +16,9 @@ STAY = "porch.stay"
 WatchDeparture = Callable[[Receive, Callable[[], None] | None], bool]
 """Has a function called when the client of a `receive` leaves, or none any more; False where it cannot."""
 
+Write = Callable[[bytes], bool]
+"""Sends more of a body at once; False where it has to go by `send`, which waits for slow clients and knows of ends."""
+
 
 class Stay:
     """The way out for a stream whose start has been sent: what is `left` goes on when all layers have returned.
@@ -23,12 +26,19 @@ class Stay:
     None of them has anything to say about the rest, and their two dozen frames are 15 KB for each open stream.
     """
 
-    __slots__ = ("left", "receive", "send", "watch")
+    __slots__ = ("left", "receive", "send", "watch", "write")
 
-    def __init__(self, receive: Receive, send: Send, watch: WatchDeparture | None = None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        watch: WatchDeparture | None = None,
+        write: Write | None = None,
+    ) -> None:
         self.receive = receive
         self.send = send
         self.watch = watch
+        self.write = write
         self.left: Callable[[], Awaitable[None]] | None = None
 
 

@@ -165,8 +165,9 @@ class LiveRun:
     def emit(self, events: Sequence[AnyEvent]) -> None:
         """Show events now; the journal gets them soon. Raises LeaseLost when this process must stop."""
         self._append(events, boundary=False)
-        self._sink.wake(self, urgent=not self._woken)
-        self._woken = True
+        if not (self._woken and self.queued):
+            self._sink.wake(self, urgent=not self._woken)
+            self._woken = True
 
     def say(self, events: Sequence[AnyEvent]) -> bool:
         """Show words in the moment they are read. False for what needs more than that, or more patience."""

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from porch.background import Stepped
 from porch.contract.frames import START, Cursor, resync_frame
+from porch.http.scope import Write
 from porch.runs.backlog import Backlog
 
 Recheck = Callable[[], Coroutine[Any, Any, object]]
@@ -23,10 +24,10 @@ PIECE_BYTES = 64 * 1024
 class Reader:
     """Writes frames to an ASGI `send` without a task switch while the socket takes them.
 
-    `send` is stepped by hand; a task takes over only when it suspends. What comes meanwhile is queued, in bytes
-    bounded: a reader that falls further behind is told to resynchronise and is closed. So is the one furthest behind
-    when all together are more than their `backlog` holds; those of a `page`, which share one stream, come last.
-    `cursor` is the last place handed to the server; `name` is the run's.
+    What `write` takes is written; else `send` is stepped by hand, and a task takes over only when it suspends. What
+    comes meanwhile is queued, in bytes bounded: a reader that falls further behind is told to resynchronise and is
+    closed. So is the one furthest behind when all together are more than their `backlog` holds; those of a `page`,
+    which share one stream, come last. `cursor` is the last place handed to the server; `name` is the run's.
     """
 
     __slots__ = (
@@ -37,6 +38,7 @@ class Reader:
         "_queued",
         "_send",
         "_wake",
+        "_write",
         "cursor",
         "last_sent",
         "max_bytes",
@@ -50,6 +52,7 @@ class Reader:
         send: Send,
         cursor: Cursor = START,
         *,
+        write: Write | None = None,
         max_bytes: int = MAX_QUEUE_BYTES,
         backlog: Backlog | None = None,
         page: bool = False,
@@ -61,6 +64,7 @@ class Reader:
         self.recheck: Recheck | None = None
         self.last_sent = time.monotonic()
         self._send = send
+        self._write = write
         self.max_bytes = max_bytes
         self._backlog = backlog or Backlog()
         self._queue: deque[tuple[bytes, Cursor | None]] | None = None  # most readers never have one
@@ -89,6 +93,8 @@ class Reader:
         self.last_sent = time.monotonic()
         if cursor is not None:
             self.cursor = cursor
+        if self._write is not None and self._write(data):
+            return
         step = self._send({"type": "http.response.body", "body": data, "more_body": True})
         try:
             waiting = step.send(None)

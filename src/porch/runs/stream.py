@@ -14,7 +14,7 @@ from starlette.types import Send as AsgiSend
 from porch.contract.errors import DatabaseUnavailable
 from porch.contract.frames import Cursor, resync_frame
 from porch.contract.ids import format_id
-from porch.http.scope import RAW_SEND, WatchDeparture, find_stay
+from porch.http.scope import RAW_SEND, WatchDeparture, Write, find_stay
 from porch.runs.backlog import Backlog
 from porch.runs.live import LiveRun
 from porch.runs.places import Place, Places
@@ -99,15 +99,22 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         if stay := find_stay(scope):
             self.raw_headers.clear()  # they are on their way, and the stream may be long
-            stay.left = partial(self._serve, stay.receive, stay.send, stay.watch)
+            stay.left = partial(self._serve, stay.receive, stay.send, stay.watch, stay.write)
         else:
             await self._serve(receive, scope.get(RAW_SEND, send))
 
-    async def _serve(self, receive: Receive, send: AsgiSend, depart: WatchDeparture | None = None) -> None:
+    async def _serve(
+        self,
+        receive: Receive,
+        send: AsgiSend,
+        depart: WatchDeparture | None = None,
+        write: Write | None = None,
+    ) -> None:
         source, places = self._source, self._source.places
         reader = Reader(
             cast("Send", send),
             self._cursor,
+            write=write,
             backlog=source.backlog,
             page=self._place is not None and self._place.page,
             name=format_id("run", self._run),

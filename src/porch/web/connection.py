@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-from starlette.types import Receive
+from starlette.types import Receive, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from porch.http.problem import problem
+from porch.http.scope import Write
 
 MAX_HEAD_BYTES = 64 * 1024
 HEAD_SECONDS = 60.0
@@ -242,3 +243,21 @@ def watch_departure(receive: Receive, left: Callable[[], None] | None) -> bool:
         told = bell.told = _Departure(cycle, left)
         told()
     return True
+
+
+def writer(send: Send) -> Write | None:
+    """What sends a chunk of a request's answer without a coroutine and a message; None for no `send` of uvicorn's."""
+    cycle = getattr(send, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle):
+        return None
+    flow = cycle.flow
+
+    def write(data: bytes) -> bool:
+        if flow.write_paused or not cycle.chunked_encoding or cycle.response_complete or cycle.disconnected:
+            return False
+        if not data:
+            return False  # it would be the end
+        cycle.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return True
+
+    return write

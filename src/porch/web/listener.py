@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from porch.http.scope import RAW_SEND, STAY, Stay
 from porch.web.app import build_app
-from porch.web.connection import Connection, watch_departure
+from porch.web.connection import Connection, watch_departure, writer
 from porch.web.last_resort import PATIENCE_SECONDS
 
 GRACE_SECONDS = 5
@@ -69,7 +69,7 @@ def with_raw_send(app: ASGIApp) -> ASGIApp:
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         scope[RAW_SEND] = send
-        stay = scope[STAY] = Stay(receive, send, watch_departure)
+        stay = scope[STAY] = Stay(receive, send, watch_departure, writer(send))
         await app(scope, receive, send)
         # What holds itself stays until it is collected.
         del scope[RAW_SEND], scope[STAY]
