@@ -138,7 +138,7 @@ def _settle_memory() -> None:
     Nor now: of half a million objects three thousand are garbage, and finding them takes 0.2 s.
     """
     gc.freeze()
-    gc.set_threshold(200_000, 20, 50)
+    gc.set_threshold(10_000, 200, 50)
 
 
 @asynccontextmanager
