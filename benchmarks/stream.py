@@ -97,9 +97,14 @@ async def _memory(servers: Servers) -> float:
 
 
 async def _two(servers: Servers) -> float:
-    """How many times one process' load two would carry on a core each: by the CPU a token costs in either case."""
-    alone = await measure([servers.porch], SHAPES["slow"], servers.kit)
-    shared = await measure([servers.porch, servers.second], SHAPES["slow"], servers.kit)
+    """How many times one process' load two would carry on a core each: by the CPU a token costs in either case.
+
+    Each of the two has what the one has when it is alone: what a token costs depends on how many there are.
+    """
+    slow = SHAPES["slow"]
+    half = slow._replace(streams=slow.streams // 2, at_once=slow.at_once // 2)
+    alone = await measure([servers.porch], half, servers.kit)
+    shared = await measure([servers.porch, servers.second], slow, servers.kit)
     return 2 * alone["cpu_us_per_token"] / shared["cpu_us_per_token"]
 
 
