@@ -49,6 +49,12 @@ async def end(
     return not left
 
 
+def is_cancelled() -> bool:
+    """Whether somebody has cancelled this task: in the midst of a statement, what is raised may say something else."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def describe_all(tasks: "Iterable[asyncio.Task[Any]]") -> str:
     """Tasks by name, each with where it stands."""
     return "; ".join(sorted(map(describe, tasks)))

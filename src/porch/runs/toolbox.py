@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from porch.background import is_cancelled
 from porch.contract.errors import PorchError
 from porch.contract.events import (
     AnyEvent,
@@ -119,7 +120,7 @@ class Toolbox:
         except PorchError as error:
             return self._finished(call.call, error=ToolError(code=error.code, message=error.message))
         except (Exception, SystemExit, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_cancelled():
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
             if limit.expired():
                 message = f"The tool {call.name!r} took longer than {TOOL_SECONDS:g} s and was stopped."
@@ -149,9 +150,3 @@ class Toolbox:
             said = ToolError(code=error.code, message=clean_text(error.message)[:MAX_ERROR_CHARACTERS])
             return ToolResultFinished(step=step, call=call, error=said, duration_ms=duration)
         return ToolResultFinished(step=step, call=call, output=output, duration_ms=duration)
-
-
-def _is_cancelled() -> bool:
-    """Whether this task is meant, and not something that its tool waited for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

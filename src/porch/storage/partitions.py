@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
+from porch.background import is_cancelled
 from porch.contract.errors import PorchError
 from porch.storage.connection import Connection, connected
 
@@ -65,15 +66,10 @@ async def keep_partitions(owner_url: str) -> None:
         except PorchError as error:
             log.info("The journal's partitions must wait: %s", error)
         except Exception:
-            if _is_cancelled():  # in the midst of a statement, which then says something else
+            if is_cancelled():
                 return
             log.exception("The journal's partitions could not be tended")
         await asyncio.sleep(rest)
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 async def tend_partitions(owner_url: str, *, now: datetime | None = None, ahead: int = AHEAD) -> Change:

@@ -7,8 +7,9 @@ all that the workspace has, until autovacuum comes by: 15 to 60 seconds. So tabl
 import asyncio
 import logging
 
+from porch.background import is_cancelled
 from porch.contract.errors import PorchError
-from porch.storage.connection import Connection, connected
+from porch.storage.connection import FAULTS, Connection, connected
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +36,12 @@ async def keep_statistics(owner_url: str) -> None:
             async with connected(owner_url) as connection:
                 if await analyze_young(connection):
                     rest = LOOK_SECONDS
-        except PorchError as error:
-            log.info("The statistics of young tables must wait: %s", error)
+        except (PorchError, *FAULTS) as error:
+            if is_cancelled():
+                return
+            log.info("The statistics of young tables must wait: %r", error)
         except Exception:
-            task = asyncio.current_task()
-            if (
-                task is not None and task.cancelling()
-            ):  # in the midst of a statement, which then says something else
+            if is_cancelled():
                 return
             log.exception("The statistics of young tables could not be made")
 
