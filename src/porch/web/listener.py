@@ -16,6 +16,8 @@ from porch.web.connection import Connection, watch_departure, writer
 from porch.web.last_resort import PATIENCE_SECONDS
 
 GRACE_SECONDS = 5
+# Balancers and clients keep theirs for 60: whoever closes first may close on a request that is on its way.
+IDLE_SECONDS = 75
 
 Leave = Callable[[float, bool, asyncio.Event], Awaitable[None]]
 
@@ -104,6 +106,7 @@ async def listen(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         backlog=2048,
     )
