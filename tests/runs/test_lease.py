@@ -61,21 +61,3 @@ async def test_a_lease_that_is_over_between_two_looks_is_not_replaced_before_its
             await asyncio.sleep(0.01)
     assert lost.is_set() or lease.process == first
     await lease.stop()
-
-
-async def test_a_lease_that_was_lost_is_given_back_when_a_new_one_is_taken(database: Database) -> None:
-    class Hiccup(Lease):
-        def come(self) -> None:
-            self._deadline = 0.0
-
-    lease = Hiccup(database, SECONDS)
-    await lease.start()
-    first = lease.process
-    lease.come()
-    async with asyncio.timeout(SECONDS / 2):
-        while lease.process == first:
-            await asyncio.sleep(0.01)
-    async with database.system() as connection:
-        # The first would have held its runs, and counted as another server, for the rest of its time.
-        assert await connection.fetchval("SELECT porch.count_processes($1)", lease.process) == 0
-    await lease.stop()

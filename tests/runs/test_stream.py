@@ -115,6 +115,37 @@ async def test_a_reader_steps_its_socket_without_a_task_until_it_suspends() -> N
     assert sink.data == b"abc"
 
 
+async def test_a_reader_writes_past_send_what_it_may_and_nothing_before_what_still_waits() -> None:
+    sink = Sink()
+
+    def write(data: bytes) -> bool:
+        if sink.gate.is_set():
+            sink.data += data
+        return sink.gate.is_set()
+
+    reader = Reader(sink.send, START, write=write)
+    reader.push(b"a")
+    assert sink.data == b"a"
+    sink.gate.clear()
+    reader.push(b"b")
+    reader.push(b"c")
+    sink.gate.set()
+    reader.push(b"d")  # it could be written, but two others are still on their way
+    assert sink.data == b"a"
+    await reader.settle()
+    reader.push(b"e")
+    assert sink.data == b"abcde"
+
+
+async def test_a_reader_whose_socket_breaks_as_it_is_written_to_is_alone_in_that() -> None:
+    def write(data: bytes) -> bool:
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+    reader = Reader(Sink().send, START, write=write)
+    reader.push(b"a")
+    assert reader.end == "disconnected"
+
+
 async def test_a_reader_stands_where_its_last_words_say_also_when_they_were_queued() -> None:
     sink = Sink()
     reader = Reader(sink.send, Cursor(1, 57))

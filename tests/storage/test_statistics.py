@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 import pytest
 
 from porch.contract.ids import new_uuid
@@ -12,7 +13,7 @@ from porch.storage import statistics
 from porch.storage.connection import Connection, connected
 from porch.storage.database import Database
 from porch.storage.embedded import PostgresUrls
-from porch.storage.statistics import LEAST_ROWS, analyze_young
+from porch.storage.statistics import LEAST_ROWS, analyze_young, keep_statistics
 from tests.conftest import FreshUrls
 
 RUNS = 40
@@ -74,7 +75,7 @@ async def counted(connection: Connection) -> tuple[int, int]:
 
 
 async def test_tables_are_looked_at_whenever_they_have_doubled(urls: PostgresUrls) -> None:
-    database = await Database.connect(urls.app)
+    database = await Database.connect(urls.app, 1)
     async with connected(urls.owner) as owner:
         assert await analyze_young(owner) == []
         home = await open_workspace(urls, database)
@@ -102,9 +103,10 @@ async def test_tables_are_looked_at_whenever_they_have_doubled(urls: PostgresUrl
 
 async def test_a_server_looks_by_itself(urls: PostgresUrls, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "LOOK_SECONDS", 0.05)
-    database = await Database.connect(urls.app)
+    monkeypatch.setattr(statistics, "REST_SECONDS", 0.2)
+    database = await Database.connect(urls.app, 1)
     home = await open_workspace(urls, database)
-    keeping = asyncio.create_task(statistics.keep_statistics(urls.owner))
+    keeping = asyncio.create_task(keep_statistics(urls.owner))
     for _ in range(LEAST_ROWS):
         await start(database, *home)
     async with connected(urls.owner) as owner, asyncio.timeout(20):
@@ -113,3 +115,40 @@ async def test_a_server_looks_by_itself(urls: PostgresUrls, monkeypatch: pytest.
     keeping.cancel()
     await asyncio.wait([keeping])
     await database.close()
+
+
+async def test_who_owns_no_table_does_not_go_on_looking(
+    urls: PostgresUrls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(statistics, "LOOK_SECONDS", 0.01)
+    async with asyncio.timeout(10):
+        await keep_statistics(urls.app)
+
+
+async def test_a_database_that_dies_holds_it_up_and_no_more(
+    urls: PostgresUrls, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looks, again = 0, asyncio.Event()
+
+    async def die(connection: Connection) -> list[str]:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+        again.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise asyncpg.InterfaceError("what a statement says that is cancelled") from None
+        return []
+
+    monkeypatch.setattr(statistics, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(statistics, "analyze_young", die)
+    with caplog.at_level("INFO", "porch.storage.statistics"):
+        keeping = asyncio.create_task(keep_statistics(urls.owner))
+        async with asyncio.timeout(10):
+            await again.wait()
+            keeping.cancel()
+            await asyncio.wait([keeping])
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "must wait" in caplog.text

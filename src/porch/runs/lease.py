@@ -76,12 +76,10 @@ class Lease:
         if self._connection:
             self._connection.terminate()
 
-    async def _register(self, instead_of: UUID | None = None) -> None:
+    async def _register(self) -> None:
         process = new_uuid()
         before = time.monotonic()
         async with self._database.system() as connection:
-            if instead_of is not None:
-                await connection.execute("SELECT porch.release_process($1)", instead_of)
             await connection.execute(
                 "SELECT porch.register_process($1, $2, $3, $4)",
                 process,
@@ -120,8 +118,7 @@ class Lease:
         return min(left, self._seconds / 4) if left > 0 else self._seconds / 4
 
     async def _begin_again(self) -> None:
-        # Its runs were given up here: nobody has to wait for the rest of the old one, or to count it as a process.
-        await self._register(instead_of=self.process)
+        await self._register()
         log.warning("This process lost its lease and has taken a new one; its runs are taken over.")
 
     async def _beat(self) -> None:

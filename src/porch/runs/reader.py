@@ -93,10 +93,10 @@ class Reader:
         self.last_sent = time.monotonic()
         if cursor is not None:
             self.cursor = cursor
-        if self._write is not None and self._write(data):
-            return
-        step = self._send({"type": "http.response.body", "body": data, "more_body": True})
         try:
+            if self._write is not None and self._write(data):
+                return
+            step = self._send({"type": "http.response.body", "body": data, "more_body": True})
             waiting = step.send(None)
         except StopIteration:
             return

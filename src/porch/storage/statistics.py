@@ -17,6 +17,11 @@ LOOK_SECONDS, REST_SECONDS = 2.0, 15.0
 LEAST_ROWS = 8
 MOST_ROWS = 50_000  # autovacuum comes soon enough to what is larger
 
+_OWNED = """
+    SELECT coalesce(bool_or(pg_has_role(current_user, c.relowner, 'USAGE')), false) FROM pg_class c
+    WHERE c.relnamespace = to_regnamespace('porch') AND c.relkind = 'r'
+"""
+
 # Those that have twice the rows they had when they were last looked at.
 _YOUNG = """
     SELECT c.oid::regclass::text AS name FROM pg_stat_user_tables s JOIN pg_class c ON c.oid = s.relid
@@ -27,13 +32,18 @@ _YOUNG = """
 
 
 async def keep_statistics(owner_url: str) -> None:
-    """Look now and then, for as long as the task lives; more often while there is something to do."""
+    """Look now and then, for as long as the task lives; more often while there is something to do.
+
+    Ends at once for a role that owns none of the tables: then they are left to autovacuum.
+    """
     rest = LOOK_SECONDS
     while True:
         await asyncio.sleep(rest)
         rest = min(2 * rest, REST_SECONDS)
         try:
             async with connected(owner_url) as connection:
+                if not await connection.fetchval(_OWNED):
+                    return
                 if await analyze_young(connection):
                     rest = LOOK_SECONDS
         except (PorchError, *FAULTS) as error:

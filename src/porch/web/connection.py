@@ -246,9 +246,10 @@ def watch_departure(receive: Receive, left: Callable[[], None] | None) -> bool:
 
 
 def writer(send: Send) -> Write | None:
-    """What sends a chunk of a request's answer without a coroutine and a message; None for no `send` of uvicorn's."""
+    """What sends a chunk of a request's answer without a coroutine and a message; None for no `send` of uvicorn's, and
+    where no body is sent."""
     cycle = getattr(send, "__self__", None)
-    if not isinstance(cycle, RequestResponseCycle):
+    if not isinstance(cycle, RequestResponseCycle) or cycle.scope["method"] == "HEAD":
         return None
     flow = cycle.flow
 
