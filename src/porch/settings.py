@@ -60,6 +60,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="The address people open when a proxy stands before it, `https://porch.example`."),
     ] = None
+    multi_user: Annotated[
+        bool, Meta(description="Let in more people than the operator: sign-up, passwords, invitations.")
+    ] = False
+    sign_up: Annotated[
+        Literal["open", "invitation", "closed"],
+        Meta(description="With `multi_user`, who may become one of them: anybody, who was invited, nobody."),
+    ] = "invitation"
     pool_size: Annotated[int, Meta(ge=2, le=1000, description="Connections to the database.")] = 10
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")

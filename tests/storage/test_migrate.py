@@ -17,6 +17,12 @@ RELEASED = {
     "conversations": "9da8ac9093d1654e",
     "journal": "b13a727cb40dc9fc",
     "callers": "940b83fe1d03e8fa",
+    "pauses": "59af9deb20c033b1",
+    "queue": "a2dc1e68e8a23cf8",
+    "tails": "a4fba940489945f1",
+    "partitions": "e968261a9d92125a",
+    "figures": "4832508a7e477d6d",
+    "plans": "91384d477ad4ee5c",
 }
 
 ONE = Migration(1, "one", "CREATE TABLE porch.one (n int); INSERT INTO porch.one VALUES (1);")

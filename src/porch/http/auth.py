@@ -4,23 +4,28 @@ Guests, the visitors of a site that embeds an agent, are let in by no route that
 """
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, cast, get_args
+from uuid import UUID
 
 from fastapi import Depends, Request
 from fastapi.openapi.models import HTTPBearer
 from fastapi.security.base import SecurityBase
 
 from porch.contract.errors import Forbidden, NotFound, Unauthenticated
-from porch.contract.ids import format_id
+from porch.contract.ids import format_id, parse_id
 from porch.contract.principal import STRONGER, Principal, Verb
 from porch.http.cookies import session_secret
-from porch.http.forgery import check_forgery
+from porch.http.forgery import check_forgery, sent_token
 from porch.http.state import authenticate
+from porch.identity.authentication import Place
 from porch.identity.origins import OriginNotAllowed
-from porch.identity.sessions import csrf_token
+from porch.identity.sessions import csrf_token, csrf_workspace
 from porch.identity.tokens import GUEST_HEAD
 
+# What ids in paths are called, and how they begin: by them a session finds the workspace they lie in.
+OBJECTS = (("conversation", "conv"), ("run", "run"), ("approval", "apr"))
 HOW_TO = "Send the header 'Authorization: Bearer porch_pat_…'; the operator's token is in credentials.json."
 
 
@@ -115,11 +120,27 @@ async def authenticate_session(request: Request, secret: str, address: str | Non
 
     Leaves the session's CSRF token in `request.state.csrf`. Raises Unauthenticated, ForgedRequest.
     """
-    principal = await authenticate(request).session(secret, address)
-    token = csrf_token(secret)
-    await check_forgery(request, token)
-    request.state.csrf = token
+    sent = await sent_token(request)
+    given = csrf_workspace(sent)
+    place = _place(request, given)
+    principal = await authenticate(request).session(secret, address, place)
+    check_forgery(request, sent, csrf_token(secret, given or principal.workspace))
+    if given not in (None, principal.workspace) and place.named is None and place.object is None:
+        raise Forbidden("You no longer belong to the workspace of the page that sent this. Nothing was done.")
+    request.state.csrf = csrf_token(secret, principal.workspace)
     return principal
+
+
+def _place(request: Request, given: UUID | None) -> Place:
+    """Which workspace a request is about: the one in its path, that of an object in it, or that of its page."""
+    params = request.path_params
+    if named := params.get("ws"):
+        return Place(named=named, given=given)
+    for name, prefix in OBJECTS:
+        if text := params.get(name):
+            with suppress(NotFound):
+                return Place(kind=prefix, object=parse_id(prefix, text), given=given)
+    return Place(given=given)
 
 
 def bearer_token(sent: str | None) -> str:

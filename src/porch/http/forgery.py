@@ -25,13 +25,19 @@ class ForgedRequest(Forbidden):
     code = "csrf"
 
 
-async def check_forgery(request: Request, token: str) -> None:
-    """Raise ForgedRequest unless a page of ours sent this; `token` is the session's CSRF token."""
+async def sent_token(request: Request) -> str:
+    """The CSRF token that came with a request which changes something; "" without one."""
+    if request.method in READING:
+        return ""
+    return request.headers.get(HEADER) or await _field(request)
+
+
+def check_forgery(request: Request, sent: str, token: str) -> None:
+    """Raise ForgedRequest unless a page of ours sent this; `token` is the one that such a page has."""
     if request.method in READING:
         _check_reading(request)
         return
     check_origin(request)
-    sent = request.headers.get(HEADER) or await _field(request)
     if not sent:
         raise ForgedRequest(
             "This changes something, and the CSRF token of your session is missing. Reload the page and try again; "

@@ -5,6 +5,8 @@ from typing import Protocol, cast
 from starlette.requests import HTTPConnection
 
 from porch.contract.principal import Principal
+from porch.identity.authentication import ANYWHERE, Place
+from porch.identity.doors import CLOSED, Doors
 from porch.identity.sites import Sites
 from porch.storage.database import Database
 
@@ -16,8 +18,11 @@ class Authenticate(Protocol):
         """From a bearer token and the caller's address to the principal. Raises Unauthenticated."""
         ...
 
-    async def session(self, secret: str, address: str | None = None) -> Principal:
-        """From a session's secret and the caller's address to the principal. Raises Unauthenticated."""
+    async def session(self, secret: str, address: str | None = None, place: Place = ANYWHERE) -> Principal:
+        """From a session's secret, the caller's address and the workspace meant to the principal.
+
+        Raises Unauthenticated.
+        """
         ...
 
     async def guest(self, token: str, origin: str | None = None) -> Principal:
@@ -37,6 +42,11 @@ def database(request: HTTPConnection) -> Database:
 def authenticate(request: HTTPConnection) -> Authenticate:
     """How this application tells who a credential stands for."""
     return cast("Authenticate", request.app.state.authenticate)
+
+
+def doors(request: HTTPConnection) -> Doors:
+    """Who may come in here at all."""
+    return cast("Doors", getattr(request.app.state, "doors", CLOSED))
 
 
 def sites(request: HTTPConnection) -> Sites:

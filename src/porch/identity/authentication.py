@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import TypeVar, cast
 from uuid import UUID
 
 from porch.background import end
@@ -21,10 +22,29 @@ from porch.storage.database import Database
 
 log = logging.getLogger(__name__)
 
+Key = TypeVar("Key")
+
 TOUCH_AFTER = timedelta(minutes=1)
 KEEP_SECONDS = 1.0
 NOTE_SECONDS = 2.0
 MAX_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of a person's workspaces a request is about, as far as it says.
+
+    The one it has `named` (handle or id), else that of an object (`kind` is its id's prefix), else the one that its
+    page was `given`; else the session's own.
+    """
+
+    named: str | None = None
+    kind: str | None = None
+    object: UUID | None = None
+    given: UUID | None = None
+
+
+ANYWHERE = Place()
 
 
 async def authenticate(database: Database, token: str) -> Principal:
@@ -48,7 +68,7 @@ class Authenticator:
         self._touching: dict[UUID, asyncio.Task[None]] = {}
         self._kept: dict[bytes, tuple[float, Principal]] = {}
         # Apart: a session's secret sent as a token must find nothing, since a token needs no CSRF token.
-        self._kept_sessions: dict[bytes, tuple[float, Principal]] = {}
+        self._kept_sessions: dict[tuple[bytes, Place], tuple[float, Principal]] = {}
         self._kept_guests: dict[bytes, tuple[float, Principal]] = {}
 
     async def __call__(self, token: str, address: str | None = None) -> Principal:
@@ -62,12 +82,16 @@ class Authenticator:
             self._touch(principal, address)
         return principal
 
-    async def session(self, secret: str, address: str | None = None) -> Principal:
-        """Who a session stands for, by the secret that its browser keeps. Raises Unauthenticated."""
-        asked, key, kept = time.monotonic(), digest(secret), self._kept_sessions
+    async def session(self, secret: str, address: str | None = None, place: Place = ANYWHERE) -> Principal:
+        """Who a session stands for in one of its user's workspaces, by the secret that its browser keeps.
+
+        Where its user does not belong to the workspace that `place` says, it is another of theirs. Raises
+        Unauthenticated.
+        """
+        asked, key, kept = time.monotonic(), (digest(secret), place), self._kept_sessions
         if (known := kept.get(key)) and known[0] > asked:
             return known[1]
-        row = await _find_session(self.database, secret)
+        row = await _find_session(self.database, secret, place)
         principal = _principal(row, "session")
         _keep(kept, key, asked, principal, row["expires_at"])
         if _is_due(row["last_used_at"]):
@@ -124,8 +148,8 @@ class Authenticator:
 
 
 def _keep(
-    kept: dict[bytes, tuple[float, Principal]],
-    key: bytes,
+    kept: dict[Key, tuple[float, Principal]],
+    key: Key,
     asked: float,
     principal: Principal,
     expires: datetime | None,
@@ -155,11 +179,13 @@ async def _find(database: Database, token: str) -> Record:
     return row
 
 
-async def _find_session(database: Database, secret: str) -> Record:
+async def _find_session(database: Database, secret: str, place: Place) -> Record:
     row = None
     if is_well_formed(secret, "ses"):
         async with database.system() as connection:
-            row = await session_store.find_session(connection, digest(secret))
+            row = await session_store.find_session(
+                connection, digest(secret), place.named, place.kind, place.object, place.given
+            )
     if row is None:
         raise Unauthenticated(
             "You are not signed in any more: this session has ended. Run porch sign-in where Porch runs, and "

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from porch.contract.principal import Role
+
 MAX_JOURNAL_DAYS = 36_500
 
 
@@ -81,3 +83,55 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Credentials(url={self.url!r}, workspace={self.workspace!r})"
+
+
+class Reach(Struct, frozen=True, kw_only=True):
+    """A workspace that somebody belongs to, and as what."""
+
+    id: UUID
+    handle: str
+    name: str
+    created_at: datetime
+    journal_days: int | None
+    role: Role
+
+
+class Member(Struct, frozen=True, kw_only=True):
+    """Somebody who belongs to a workspace. Who only ever used sign-in links has no `login`."""
+
+    user_id: UUID
+    name: str
+    login: str | None
+    role: Role
+    joined_at: datetime
+
+
+class Invitation(Struct, frozen=True, kw_only=True):
+    """An invitation as lists show it; its link is kept nowhere."""
+
+    id: UUID
+    role: Role
+    created_by: UUID
+    created_at: datetime
+    expires_at: datetime
+
+
+class NewInvitation(Struct, frozen=True, kw_only=True):
+    """An invitation just made; the URL is shown this once."""
+
+    invitation: Invitation
+    url: str
+
+    def __repr__(self) -> str:
+        return f"NewInvitation(invitation={self.invitation!r})"
+
+
+class Invited(Struct, frozen=True, kw_only=True):
+    """What an invitation is for, as whoever holds the link sees it."""
+
+    workspace_id: UUID
+    handle: str
+    name: str
+    role: Role
+    invited_by: str
+    state: Literal["open", "used", "expired"]

@@ -14,6 +14,7 @@ from porch.contract.principal import STRONGER, Principal, Role, Scope, Verb
 KINDS: dict[str, str] = {
     "workspaces": "the workspace itself: its name",
     "tokens": "personal access tokens; admin reaches those of others",
+    "members": "who belongs to the workspace, and invitations into it",
     "agents": "definitions and versions; run talks to them",
     "conversations": "conversations, their messages and runs; admin reaches those of others",
     "models": "which models there are; admin reaches their providers' keys",
@@ -25,6 +26,7 @@ ROLES: dict[Role, frozenset[str]] = {
     "editor": frozenset(
         {
             "read:workspaces",
+            "read:members",
             "write:tokens",
             "write:agents",
             "run:agents",
@@ -35,6 +37,7 @@ ROLES: dict[Role, frozenset[str]] = {
     "runner": frozenset(
         {
             "read:workspaces",
+            "read:members",
             "write:tokens",
             "read:agents",
             "run:agents",
@@ -45,6 +48,7 @@ ROLES: dict[Role, frozenset[str]] = {
     "viewer": frozenset(
         {
             "read:workspaces",
+            "read:members",
             "write:tokens",
             "read:agents",
             "read:conversations",

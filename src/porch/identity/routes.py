@@ -16,9 +16,9 @@ from porch.http.idempotency import IDEMPOTENT, once
 from porch.http.pagination import Page, Paging, cut, encode_cursor
 from porch.http.routing import api_router
 from porch.http.state import authenticate as authenticator
-from porch.http.state import database, public_url
+from porch.http.state import database, doors, public_url
 from porch.identity import service, sessions
-from porch.identity.model import Token, Workspace
+from porch.identity.model import Reach, Token, Workspace
 from porch.identity.tokens import MintedToken
 
 router: APIRouter = api_router("/api/v1", "identity")
@@ -65,6 +65,17 @@ class WorkspaceBody(BodyModel):
     journal_days: int | None = Field(
         description="Days for which the journals of ended runs are kept; null: for as long as the runs are."
     )
+
+
+class WorkspaceRequest(BodyModel):
+    """A workspace to be made."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"handle": "night-shift", "name": "Night shift"}]}
+    )
+
+    handle: str = Field(description="1 to 40 of a-z, 0-9 and inner hyphens; in the addresses of its agents.")
+    name: str = Field(default="", description="The name people see; the handle unless given.")
 
 
 class WorkspaceChange(BodyModel):
@@ -136,14 +147,14 @@ class SignInLinkBody(BodyModel):
 
 
 @router.get("/me", operation_id="getMe", summary="Who am I")
-async def get_me(principal: Annotated[Principal, requires()]) -> MeBody:
+async def get_me(request: Request, principal: Annotated[Principal, requires()]) -> MeBody:
     """The user, the workspaces and the scopes behind the credential in use."""
-    workspace = ReachBody(
-        id=format_id("ws", principal.workspace), handle=principal.workspace_handle, role=principal.role
-    )
+    reached = await service.list_workspaces(principal, database(request))
     return MeBody(
         user=UserBody(id=format_id("usr", principal.id), kind=principal.kind, name=principal.name),
-        workspaces=[workspace],
+        workspaces=[
+            ReachBody(id=format_id("ws", each.id), handle=each.handle, role=each.role) for each in reached
+        ],
         scopes=sorted(principal.scopes),
         credential=format_id("ses" if principal.via == "session" else "tok", principal.credential),
     )
@@ -153,8 +164,32 @@ async def get_me(principal: Annotated[Principal, requires()]) -> MeBody:
 async def list_workspaces(
     request: Request, principal: Annotated[Principal, requires("read:workspaces")]
 ) -> Page[WorkspaceBody]:
-    """The workspaces that the credential reaches; a token reaches the one it was made in."""
-    return Page[WorkspaceBody](items=[_workspace(await service.read_workspace(principal, database(request)))])
+    """The workspaces that the credential reaches: a session all of its user's, a token the one it was made in."""
+    found = await service.list_workspaces(principal, database(request))
+    return Page[WorkspaceBody](items=[_workspace(each) for each in found])
+
+
+@router.post(
+    "/workspaces",
+    status_code=201,
+    response_model=WorkspaceBody,
+    operation_id="createWorkspace",
+    summary="Make a workspace",
+    openapi_extra=IDEMPOTENT,
+)
+async def create_workspace(
+    request: Request, principal: Annotated[Principal, requires()], wanted: WorkspaceRequest
+) -> Response:
+    """Makes a workspace of your own. A signed-in browser alone may; `multi_user` must be on."""
+
+    async def write() -> Response:
+        made = await service.make_workspace(
+            principal, database(request), doors(request), handle=wanted.handle, name=wanted.name
+        )
+        authenticator(request).forget()
+        return Response(_workspace(made).model_dump_json(), 201, media_type="application/json")
+
+    return await once(request, principal, write)
 
 
 @router.get("/workspaces/{ws}", operation_id="getWorkspace", summary="Read a workspace")
@@ -263,7 +298,7 @@ async def create_sign_in_link(
     return await once(request, principal, write, kept=lambda made: _without(made, "url"))
 
 
-def _workspace(workspace: Workspace) -> WorkspaceBody:
+def _workspace(workspace: Workspace | Reach) -> WorkspaceBody:
     return WorkspaceBody(
         id=format_id("ws", workspace.id),
         handle=workspace.handle,

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from porch.contract.errors import InvalidInput, NotFound
-from porch.contract.ids import parse_id
+from porch.contract.definition import check_handle
+from porch.contract.errors import Conflict, Forbidden, InvalidInput, NotFound
+from porch.contract.ids import new_uuid, parse_id
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
-from porch.identity import session_store, store
-from porch.identity.model import MAX_JOURNAL_DAYS, Token, Workspace
+from porch.identity import people_store, session_store, store
+from porch.identity.doors import Doors
+from porch.identity.model import MAX_JOURNAL_DAYS, Reach, Token, Workspace
 from porch.identity.policy import check_grantable
 from porch.identity.tokens import MintedToken, mint
 from porch.storage.connection import Connection
@@ -17,6 +19,7 @@ from porch.storage.database import Database
 from porch.storage.retrying import retried
 
 MAX_NAME_BYTES = 200
+MOST_OWNED = 50
 DEFAULT_LIFETIME = timedelta(days=90)
 MAX_LIFETIME = timedelta(days=365)
 
@@ -26,6 +29,35 @@ async def read_workspace(principal: Principal, database: Database) -> Workspace:
     async with database.tenant(principal.workspace) as connection:
         found = await store.read_workspace(connection, principal.workspace)
     return _existing(principal, found)
+
+
+async def list_workspaces(principal: Principal, database: Database) -> list[Reach]:
+    """The workspaces that the credential reaches: all of the person's, or the one a token was made in."""
+    async with database.system() as connection:
+        found = await people_store.list_workspaces(connection, principal.id)
+    return [each for each in found if principal.via == "session" or each.id == principal.workspace]
+
+
+@retried
+async def make_workspace(
+    principal: Principal, database: Database, doors: Doors, *, handle: str, name: str
+) -> Reach:
+    """A workspace of the principal's own. Raises MultiUserOff, Forbidden, InvalidInput, Conflict."""
+    doors.require()
+    if principal.via != "session":
+        raise Forbidden("A workspace is made in a signed-in browser: a token reaches the one it was made in.")
+    handle = check_handle(handle, "a workspace's handle")
+    name = check_name(name or handle, "The workspace's name")
+    async with database.system() as connection:
+        outcome = await people_store.make_workspace(
+            connection, principal.id, new_uuid(), handle, name, MOST_OWNED
+        )
+        if outcome == "made":
+            found = await people_store.list_workspaces(connection, principal.id)
+            return next(each for each in found if each.handle == handle)
+    if outcome == "full":
+        raise Conflict(f"You own {MOST_OWNED} workspaces, the most that one person may.")
+    raise Conflict(f"The handle {handle!r} is taken. Choose another one.")
 
 
 @retried

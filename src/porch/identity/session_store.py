@@ -66,9 +66,49 @@ async def redeem_link(
     return bool(done)
 
 
-async def find_session(connection: Connection, digest: bytes) -> Record | None:
-    """Who a session stands for."""
-    return await connection.fetchrow("SELECT * FROM porch.authenticate_session($1)", digest)
+async def find_session(
+    connection: Connection,
+    digest: bytes,
+    named: str | None = None,
+    kind: str | None = None,
+    thing: UUID | None = None,
+    given: UUID | None = None,
+) -> Record | None:
+    """Who a session stands for, in the workspace that is named, has the object, or is given."""
+    return await connection.fetchrow(
+        "SELECT * FROM porch.authenticate_session_in($1, $2, $3, $4, $5)", digest, named, kind, thing, given
+    )
+
+
+async def begin_session(
+    connection: Connection,
+    user: UUID,
+    session: UUID,
+    digest: bytes,
+    *,
+    idle: timedelta,
+    whole: timedelta,
+    address: str | None,
+    agent: str | None,
+    workspace: UUID | None,
+) -> None:
+    """A session of somebody who showed who they are."""
+    await connection.execute(
+        "SELECT porch.begin_session($1, $2, $3, $4, $5, $6, $7, $8)",
+        user,
+        session,
+        digest,
+        idle,
+        whole,
+        address,
+        agent,
+        workspace,
+    )
+
+
+async def switch_workspace(connection: Connection, user: UUID, session: UUID, named: str) -> bool:
+    """Moves a session into another workspace of its user's; false where it is none."""
+    return bool(await connection.fetchval("SELECT porch.switch_workspace($1, $2, $3)", session, user, named))
 
 
 async def session_bound(connection: Connection, session: UUID) -> datetime | None:

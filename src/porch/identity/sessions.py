@@ -6,7 +6,9 @@ its SHA-256. What a person may do in it, their role says.
 
 import base64
 import hmac
+import re
 from datetime import timedelta
+from uuid import UUID
 
 from porch.contract.errors import Forbidden, NotFound
 from porch.contract.ids import new_uuid, parse_id
@@ -21,6 +23,8 @@ LINK_LIFETIME = timedelta(minutes=15)
 IDLE_LIFETIME = timedelta(days=30)
 WHOLE_LIFETIME = timedelta(days=90)
 MAX_AGENT = 300
+WORKSPACE_DIGITS = 32
+_CSRF = re.compile(rf"[0-9a-f]{{{WORKSPACE_DIGITS}}}[A-Za-z0-9_-]{{43}}")
 
 
 @retried
@@ -94,10 +98,51 @@ async def end_session(principal: Principal, database: Database, session: str) ->
             raise NotFound(f"There is no open session {session[:80]!r} of yours; it may have ended already.")
 
 
-def csrf_token(secret: str) -> str:
-    """What a page of this session sends along to show that it is ours: it cannot be made without the secret."""
-    mac = hmac.digest(secret.encode(), b"csrf", "sha256")
-    return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+def csrf_token(secret: str, workspace: UUID) -> str:
+    """What a page of this session sends along to show that it is ours: it cannot be made without the secret.
+
+    It begins with the workspace that the page was made for, as 32 hex digits: what is sent from it is meant for that
+    one, wherever the session is by then.
+    """
+    mac = hmac.digest(secret.encode(), b"csrf" + workspace.bytes, "sha256")
+    return workspace.hex + base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+
+
+def csrf_workspace(token: str) -> UUID | None:
+    """The workspace of a CSRF token's page, None for what cannot be one. Whether it is genuine this does not tell."""
+    return UUID(hex=token[:WORKSPACE_DIGITS]) if _CSRF.fullmatch(token) else None
+
+
+async def switch_workspace(principal: Principal, database: Database, named: str) -> None:
+    """Move the principal's session into another of its workspaces, by handle or id. Raises NotFound, Forbidden.
+
+    Whoever serves must make its `Authenticator` forget afterwards.
+    """
+    if principal.via != "session":
+        raise Forbidden("A token stays in the workspace it was made in. Use one of the other workspace.")
+    async with database.system() as connection:
+        if not await session_store.switch_workspace(connection, principal.id, principal.credential, named):
+            raise NotFound(f"You do not belong to a workspace {named[:80]!r}.")
+
+
+async def begin_session(
+    database: Database, user: UUID, *, workspace: UUID | None, address: str | None, agent: str | None
+) -> str:
+    """The secret of a new session of somebody who has just shown who they are."""
+    minted = mint("ses")
+    async with database.system() as connection:
+        await session_store.begin_session(
+            connection,
+            user,
+            new_uuid(),
+            minted.digest,
+            idle=IDLE_LIFETIME,
+            whole=WHOLE_LIFETIME,
+            address=address,
+            agent=_printable(agent),
+            workspace=workspace,
+        )
+    return minted.text
 
 
 async def instance(database: Database) -> str:

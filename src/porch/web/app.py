@@ -18,6 +18,8 @@ from porch.faces.ai_sdk.routes import router as ai_sdk
 from porch.faces.openai.routes import router as openai
 from porch.http.application import create_app
 from porch.identity.authentication import Authenticator
+from porch.identity.doors import Doors
+from porch.identity.member_routes import router as members
 from porch.identity.pages import router as identity_pages
 from porch.identity.routes import router as identity
 from porch.models.addresses import ModelNotConfigured
@@ -72,7 +74,7 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     """The app over running rooms. It starts and stops nothing by itself."""
     files = StaticFiles()
     app = create_app(
-        [runs, inbox, archive, *FACES, agents, door, identity, models, health, static, *PAGES],
+        [runs, inbox, archive, *FACES, agents, door, identity, members, models, health, static, *PAGES],
         hosts=_hosts(settings),
         max_body_bytes=settings.max_body_bytes,
         static=files.url,
@@ -81,6 +83,7 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     app.state.static_files = files
     app.state.database = rooms.database
     app.state.authenticate = rooms.authenticator
+    app.state.doors = Doors(settings.multi_user, settings.sign_up)
     app.state.models = rooms.models
     app.state.tools = rooms.tools
     app.state.default_model = settings.default_model or f"local:{BUNDLED}"

@@ -20,6 +20,7 @@ from porch.background import end
 from porch.contract.errors import PorchError, SetupError
 from porch.egress import Egress, EgressSettings
 from porch.identity.authentication import Authenticator, authenticate
+from porch.identity.doors import Doors, check_people
 from porch.identity.first_boot import ensure_operator
 from porch.identity.model import Credentials
 from porch.identity.sessions import create_link
@@ -100,6 +101,7 @@ async def serve(
         progress("Opening the workspace")
         database = await Database.connect(app_url, settings.pool_size)
         stack.push_async_callback(database.close)
+        await check_people(database, Doors(settings.multi_user, settings.sign_up))
         credentials = await ensure_operator(database, data_dir.path, url)
         await code
         app, runs = await stack.enter_async_context(_rooms(settings, database, local))
