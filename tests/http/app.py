@@ -15,6 +15,8 @@ from porch.contract.principal import Role
 from porch.http.application import create_app
 from porch.identity import store
 from porch.identity.authentication import Authenticator
+from porch.identity.doors import Doors
+from porch.identity.member_routes import router as members
 from porch.identity.routes import router as identity
 from porch.identity.tokens import mint
 from porch.storage.connection import Connection, connected
@@ -22,7 +24,7 @@ from porch.storage.database import Database
 from porch.storage.embedded import PostgresUrls
 from tests.http.client import Client
 
-ROUTERS = (identity, agents)
+ROUTERS = (identity, members, agents)
 DEFINITION: dict[str, Any] = {"name": "helper", "instructions": "Be brief.", "model": "local:smollm2"}
 
 
@@ -77,6 +79,16 @@ class World:
             )
         return user
 
+    async def rejoin(self, workspace: UUID, user: UUID, role: Role) -> None:
+        """Lets somebody in again who is known."""
+        async with definer(self.urls) as connection:
+            await connection.execute(
+                "INSERT INTO porch.memberships (workspace_id, user_id, role) VALUES ($1, $2, $3)",
+                workspace,
+                user,
+                role,
+            )
+
     async def token(
         self,
         workspace: UUID,
@@ -121,6 +133,7 @@ async def assembled(urls: PostgresUrls, extra: Iterable[APIRouter] = ()) -> Asyn
     app = create_app([*ROUTERS, *extra], hosts=["porch.example"])
     app.state.database = database
     app.state.authenticate = authenticator
+    app.state.doors = Doors(multi_user=True, sign_up="open")
     try:
         yield World(app, database, urls)
     finally:

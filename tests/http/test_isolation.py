@@ -25,10 +25,12 @@ BODIES: dict[str, Any] = {
     "publishVersion": {"note": "Mine now"},
     "createConversation": {"title": "Mine now"},
     "updateConversation": {"title": "Mine now"},
+    "changeMember": {"role": "viewer"},
+    "createInvitation": {"role": "viewer"},
     "replaceEmbedding": {"origins": ["https://mine.example"]},
 }
 # Routes that name no object: they answer for the caller alone.
-OWN = {"getMe", "listWorkspaces", "getOpenapi", "findConversations", "createSignInLink"}
+OWN = {"getMe", "listWorkspaces", "createWorkspace", "getOpenapi", "findConversations", "createSignInLink"}
 
 
 def operations(app: FastAPI) -> Iterator[tuple[str, str, str]]:
@@ -49,6 +51,8 @@ async def treasure(world: World, ada: Tenant) -> dict[str, list[str]]:
     conversation = (await ada.client.post(f"{ada.path}/agents/helper/conversations")).json
     message = await say_something(world, ada, conversation["id"])
     share = (await ada.client.post(f"/api/v1/conversations/{conversation['id']}/shares")).json
+    invitation = (await ada.client.post(f"{ada.path}/invitations", json={"role": "viewer"})).json
+    member = format_id("usr", await world.join(ada.workspace, "editor"))
     token = (await ada.client.post(f"{ada.path}/tokens", json={"name": "x", "scopes": ["read:agents"]})).json
     return {
         "agent": [agent["id"], "helper"],
@@ -58,6 +62,8 @@ async def treasure(world: World, ada: Tenant) -> dict[str, list[str]]:
         "part": ["0"],
         "share": [share["id"]],
         "token": [token["id"]],
+        "invitation": [invitation["id"]],
+        "user": [member],
     }
 
 
@@ -86,6 +92,8 @@ async def everything(tenant: Tenant) -> list[Any]:
     paths = [
         f"{tenant.path}",
         f"{tenant.path}/tokens",
+        f"{tenant.path}/members",
+        f"{tenant.path}/invitations",
         f"{tenant.path}/agents",
         f"{tenant.path}/agents/helper/versions",
         f"{tenant.path}/agents/helper/conversations",

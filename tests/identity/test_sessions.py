@@ -369,10 +369,18 @@ async def test_a_signed_in_person_makes_tokens(world: World, ada: Tenant) -> Non
 
 def test_the_csrf_token_is_the_session_s_own_and_tells_nothing_of_it() -> None:
     one, other = mint("ses").text, mint("ses").text
-    assert sessions.csrf_token(one) == sessions.csrf_token(one)
-    assert sessions.csrf_token(one) != sessions.csrf_token(other)
-    assert len(sessions.csrf_token(one)) == 43
-    assert one[10:] not in sessions.csrf_token(one)
+    here, there = new_uuid(), new_uuid()
+    token = sessions.csrf_token(one, here)
+    assert token == sessions.csrf_token(one, here)
+    assert len({token, sessions.csrf_token(other, here), sessions.csrf_token(one, there)}) == 3
+    assert sessions.csrf_token(other, here)[32:] != token[32:] != sessions.csrf_token(one, there)[32:]
+    assert sessions.csrf_workspace(token) == here
+    assert one[10:] not in token
+
+
+def test_what_is_no_csrf_token_names_no_workspace() -> None:
+    for text in ("", "x", "A" * 75, "é" * 75, sessions.csrf_token(mint("ses").text, new_uuid())[:-1]):
+        assert sessions.csrf_workspace(text) is None
 
 
 def test_a_link_s_secret_fits_a_terminal_s_line() -> None:

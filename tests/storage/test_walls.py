@@ -55,11 +55,27 @@ DEFINER_FUNCTIONS = {
     "quota_opens",
     "changed_quotas",
     "claim_paused",
+    "authenticate_session_in",
+    "switch_workspace",
+    "begin_session",
+    "list_workspaces",
+    "make_workspace",
+    "list_members",
+    "change_member",
+    "read_invitation",
+    "accept_invitation",
+    "count_people",
+    "sign_up",
+    "find_login",
+    "read_login",
+    "set_password",
+    "rehash_password",
+    "use_sign_in_limit",
 }
 # Those of another signature beside one that processes of an earlier version call.
 OVERLOADS = ["write_journal"]
 # Tables of no single workspace. porch_app reads them through functions alone.
-SHARED = {"users", "sessions", "sign_in_links", "installation", "processes", "migrations"}
+SHARED = {"users", "sessions", "sign_in_links", "sign_in_limits", "installation", "processes", "migrations"}
 
 TENANT_TABLES = """
   SELECT c.oid, c.relname AS name, c.relrowsecurity AS enabled, c.relforcerowsecurity AS forced

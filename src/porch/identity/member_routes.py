@@ -106,7 +106,7 @@ async def change_member(
 @router.delete("/members/{user}", status_code=204, operation_id="removeMember", summary="Remove a member")
 async def remove_member(
     request: Request,
-    principal: Annotated[Principal, requires("read:members")],
+    principal: Annotated[Principal, requires("write:members")],
     user: Annotated[str, Path(examples=[USER_ID])],
 ) -> None:
     """Takes somebody out of the workspace, with their tokens there; whoever names themselves leaves it."""

@@ -41,10 +41,7 @@ async def remove(principal: Principal, database: Database, user: str) -> None:
     afterwards.
     """
     found = parse_id("usr", user)
-    if found != principal.id:
-        principal.require("admin", "members")
-    elif principal.via != "session":
-        principal.require("write", "members")
+    principal.require("write" if found == principal.id else "admin", "members")
     await _change(principal, database, found, None)
 
 

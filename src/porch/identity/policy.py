@@ -12,9 +12,9 @@ from porch.contract.errors import Forbidden, InvalidInput
 from porch.contract.principal import STRONGER, Principal, Role, Scope, Verb
 
 KINDS: dict[str, str] = {
-    "workspaces": "the workspace itself: its name",
+    "workspaces": "workspaces; write makes further ones of one's own, admin changes the name of this one",
     "tokens": "personal access tokens; admin reaches those of others",
-    "members": "who belongs to the workspace, and invitations into it",
+    "members": "who belongs to the workspace; write leaves it, admin invites and changes others",
     "agents": "definitions and versions; run talks to them",
     "conversations": "conversations, their messages and runs; admin reaches those of others",
     "models": "which models there are; admin reaches their providers' keys",
@@ -25,8 +25,8 @@ ROLES: dict[Role, frozenset[str]] = {
     "admin": frozenset({"admin:*"}),
     "editor": frozenset(
         {
-            "read:workspaces",
-            "read:members",
+            "write:workspaces",
+            "write:members",
             "write:tokens",
             "write:agents",
             "run:agents",
@@ -36,8 +36,8 @@ ROLES: dict[Role, frozenset[str]] = {
     ),
     "runner": frozenset(
         {
-            "read:workspaces",
-            "read:members",
+            "write:workspaces",
+            "write:members",
             "write:tokens",
             "read:agents",
             "run:agents",
@@ -47,8 +47,8 @@ ROLES: dict[Role, frozenset[str]] = {
     ),
     "viewer": frozenset(
         {
-            "read:workspaces",
-            "read:members",
+            "write:workspaces",
+            "write:members",
             "write:tokens",
             "read:agents",
             "read:conversations",

@@ -178,7 +178,7 @@ async def list_workspaces(
     openapi_extra=IDEMPOTENT,
 )
 async def create_workspace(
-    request: Request, principal: Annotated[Principal, requires()], wanted: WorkspaceRequest
+    request: Request, principal: Annotated[Principal, requires("write:workspaces")], wanted: WorkspaceRequest
 ) -> Response:
     """Makes a workspace of your own. A signed-in browser alone may; `multi_user` must be on."""
 

@@ -101,7 +101,6 @@ async def serve(
         progress("Opening the workspace")
         database = await Database.connect(app_url, settings.pool_size)
         stack.push_async_callback(database.close)
-        await check_people(database, Doors(settings.multi_user, settings.sign_up))
         credentials = await ensure_operator(database, data_dir.path, url)
         await code
         app, runs = await stack.enter_async_context(_rooms(settings, database, local))
@@ -213,6 +212,7 @@ async def _rooms(
 ) -> AsyncGenerator[tuple["FastAPI", Runs]]:
     from porch.web.app import Rooms, build_app
 
+    await check_people(database, Doors(settings.multi_user, settings.sign_up))
     place = settings.archive_url
     archive = Archive(place, settings.egress_proxy) if place else None
     egress = Egress(EgressSettings.read(settings))

@@ -9,8 +9,8 @@ ALTER TABLE porch.users
   ADD COLUMN password_changed_at timestamptz;
 
 -- Where its pages are that name no workspace; null, or one that was left: the workspace that was joined first.
-ALTER TABLE porch.sessions ADD COLUMN workspace_id uuid REFERENCES porch.workspaces (id) ON DELETE SET NULL;
-CREATE INDEX sessions_workspace ON porch.sessions (workspace_id) WHERE workspace_id IS NOT NULL;
+ALTER TABLE porch.sessions ADD COLUMN place uuid REFERENCES porch.workspaces (id) ON DELETE SET NULL;
+CREATE INDEX sessions_place ON porch.sessions (place) WHERE place IS NOT NULL;
 
 CREATE TABLE porch.invitations (
   workspace_id uuid NOT NULL,
@@ -55,7 +55,7 @@ GRANT UPDATE (login, password, password_changed_at) ON porch.users TO porch_defi
 GRANT UPDATE (role), DELETE ON porch.memberships TO porch_definer;
 -- Of a workspace's row nothing is changed by these functions: whoever locks it needs the right to.
 GRANT UPDATE (name) ON porch.workspaces TO porch_definer;
-GRANT UPDATE (workspace_id) ON porch.sessions TO porch_definer;
+GRANT UPDATE (place) ON porch.sessions TO porch_definer;
 
 -- ---------------------------------------------------------------- sessions in several workspaces
 
@@ -85,7 +85,7 @@ BEGIN ATOMIC
       WHEN p_kind = 'apr' AND EXISTS (
         SELECT FROM porch.approvals a WHERE a.workspace_id = m.workspace_id AND a.id = p_object) THEN 1
       WHEN m.workspace_id = p_given THEN 2
-      WHEN m.workspace_id = s.workspace_id THEN 3
+      WHEN m.workspace_id = s.place THEN 3
       ELSE 4
     END, m.created_at, m.workspace_id
   LIMIT 1;
@@ -95,7 +95,7 @@ END;
 CREATE FUNCTION porch.switch_workspace(p_session uuid, p_user uuid, p_named text) RETURNS boolean
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  UPDATE porch.sessions s SET workspace_id = m.workspace_id
+  UPDATE porch.sessions s SET place = m.workspace_id
     FROM porch.memberships m JOIN porch.workspaces w ON w.id = m.workspace_id
     WHERE s.id = p_session AND s.user_id = p_user AND m.user_id = p_user
       AND p_named IN (w.handle, 'ws_' || replace(w.id::text, '-', ''));
@@ -108,7 +108,7 @@ CREATE FUNCTION porch.begin_session(
     p_workspace uuid) RETURNS void
   LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  INSERT INTO porch.sessions (id, user_id, hash, expires_at, ends_at, last_used_at, last_used_from, user_agent, workspace_id)
+  INSERT INTO porch.sessions (id, user_id, hash, expires_at, ends_at, last_used_at, last_used_from, user_agent, place)
     VALUES (p_session, p_user, p_hash, now() + p_idle, now() + p_whole, now(), p_address, p_agent, p_workspace);
 END;
 
