@@ -23,7 +23,7 @@ from porch.contract.events import TYPES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md"), *DOCS.glob("rfcs/*.md")])
 MOST_PACKAGES = 45
 SECONDS = 120
 
