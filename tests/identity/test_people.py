@@ -1,6 +1,8 @@
 """How people sign up and in with passwords, at the service."""
 
 import asyncio
+import ipaddress
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from uuid import UUID
@@ -33,6 +35,7 @@ INVITED = Doors(multi_user=True, sign_up="invitation")
 PHRASE = "three blue kettles sing"
 BOB = SignUp("bob", "Bob", PHRASE)
 URL = "http://localhost:8642"
+_networks = itertools.count(1)
 
 
 @pytest.fixture
@@ -42,6 +45,11 @@ async def fresh(fresh_urls: FreshUrls) -> AsyncIterator[Database]:
     database = await Database.connect(urls.app)
     yield database
     await database.close()
+
+
+def anywhere() -> Caller:
+    """Another network each time: there are limits for each."""
+    return Caller(str(ipaddress.IPv4Address(0x0A000000 + next(_networks))))
 
 
 async def session(database: Database, secret: str, place: Place | None = None) -> Principal:
@@ -64,27 +72,27 @@ async def test_who_signs_up_owns_a_workspace_and_is_in_it(world: World, ada: Ten
     assert (found.name, found.role, found.via) == ("Bob", "owner", "session")
     assert found.workspace_handle == wanted.login.replace(".", "-")
     assert found.workspace != ada.workspace
-    again = await people.sign_in(world.database, OPEN, wanted.login.upper(), PHRASE, Caller())
+    again = await people.sign_in(world.database, OPEN, wanted.login.upper(), PHRASE, anywhere())
     assert (await session(world.database, again)).id == found.id
 
 
 async def test_a_login_is_one_person_s(world: World, ada: Tenant) -> None:
     wanted = unique(ada)
     made = await asyncio.gather(
-        *(people.sign_up(world.database, OPEN, wanted, Caller()) for _ in range(4)), return_exceptions=True
+        *(people.sign_up(world.database, OPEN, wanted, anywhere()) for _ in range(4)), return_exceptions=True
     )
     assert sorted(type(one).__name__ for one in made) == ["Conflict", "Conflict", "Conflict", "str"]
 
 
 async def test_a_taken_handle_gets_a_number(world: World, ada: Tenant) -> None:
     taken = replace(BOB, login=ada.handle)
-    found = await session(world.database, await people.sign_up(world.database, OPEN, taken, Caller()))
+    found = await session(world.database, await people.sign_up(world.database, OPEN, taken, anywhere()))
     assert found.workspace_handle == f"{ada.handle[:36]}-2"
 
 
 async def test_a_wrong_password_and_an_unknown_login_get_the_same_answer(world: World, ada: Tenant) -> None:
     wanted = unique(ada)
-    await people.sign_up(world.database, OPEN, wanted, Caller())
+    await people.sign_up(world.database, OPEN, wanted, anywhere())
     said: list[str] = []
     for login, password in ((wanted.login, "not that one at all"), ("nobody-here", PHRASE), ("", "")):
         with pytest.raises(Unauthenticated) as refused:
@@ -95,7 +103,7 @@ async def test_a_wrong_password_and_an_unknown_login_get_the_same_answer(world: 
 
 async def test_who_has_no_password_cannot_sign_in_with_one(world: World, ada: Tenant) -> None:
     with pytest.raises(Unauthenticated):
-        await people.sign_in(world.database, OPEN, ada.handle, "", Caller())
+        await people.sign_in(world.database, OPEN, ada.handle, "", anywhere())
 
 
 async def test_guessing_ends_for_that_network_and_not_for_who_was_here(world: World, ada: Tenant) -> None:
@@ -130,7 +138,7 @@ async def test_an_outdated_hash_is_made_anew_at_sign_in(
     wanted = unique(ada)
     with monkeypatch.context() as cheap:
         cheap.setattr(passwords, "PASSES", 1)
-        await people.sign_up(world.database, OPEN, wanted, Caller())
+        await people.sign_up(world.database, OPEN, wanted, anywhere())
 
     async def kept() -> str:
         async with definer(world.urls) as connection:
@@ -140,7 +148,7 @@ async def test_an_outdated_hash_is_made_anew_at_sign_in(
 
     assert ",t=1," in await kept()
     for _ in range(2):
-        assert await people.sign_in(world.database, OPEN, wanted.login, PHRASE, Caller())
+        assert await people.sign_in(world.database, OPEN, wanted.login, PHRASE, anywhere())
         assert f",t={PASSES}," in await kept()
 
 
@@ -149,19 +157,19 @@ async def test_an_outdated_hash_is_made_anew_at_sign_in(
 )
 async def test_a_login_that_cannot_be_one_is_refused(world: World, login: str) -> None:
     with pytest.raises(InvalidInput, match="sign in with"):
-        await people.sign_up(world.database, OPEN, replace(BOB, login=login), Caller())
+        await people.sign_up(world.database, OPEN, replace(BOB, login=login), anywhere())
 
 
 async def test_nobody_signs_up_where_the_doors_are_closed(world: World) -> None:
     with pytest.raises(MultiUserOff, match="PORCH_MULTI_USER"):
-        await people.sign_up(world.database, CLOSED, BOB, Caller())
+        await people.sign_up(world.database, CLOSED, BOB, anywhere())
     with pytest.raises(MultiUserOff):
-        await people.sign_in(world.database, CLOSED, "bob", PHRASE, Caller())
+        await people.sign_in(world.database, CLOSED, "bob", PHRASE, anywhere())
     with pytest.raises(Forbidden, match="invitation"):
-        await people.sign_up(world.database, INVITED, BOB, Caller())
+        await people.sign_up(world.database, INVITED, BOB, anywhere())
     closed = Doors(multi_user=True, sign_up="closed")
     with pytest.raises(Forbidden, match="Nobody"):
-        await people.sign_up(world.database, closed, replace(BOB, invitation="porch_inv_x"), Caller())
+        await people.sign_up(world.database, closed, replace(BOB, invitation="porch_inv_x"), anywhere())
 
 
 async def test_whoever_is_invited_joins_and_has_a_workspace_too(world: World, ada: Tenant) -> None:
@@ -169,12 +177,12 @@ async def test_whoever_is_invited_joins_and_has_a_workspace_too(world: World, ad
     secret = made.url.rpartition("/")[2]
     assert secret not in repr(made)
     wanted = unique(ada, invitation=secret)
-    found = await session(world.database, await people.sign_up(world.database, INVITED, wanted, Caller()))
+    found = await session(world.database, await people.sign_up(world.database, INVITED, wanted, anywhere()))
     assert (found.workspace, found.role) == (ada.workspace, "editor")
     reached = await service.list_workspaces(found, world.database)
     assert {each.role for each in reached} == {"editor", "owner"}
     with pytest.raises(NotFound, match="new one"):
-        await people.sign_up(world.database, INVITED, replace(wanted, login="another-one"), Caller())
+        await people.sign_up(world.database, INVITED, replace(wanted, login="another-one"), anywhere())
 
 
 async def test_one_invitation_lets_one_in_however_many_hurry(world: World, ada: Tenant) -> None:
@@ -184,7 +192,7 @@ async def test_one_invitation_lets_one_in_however_many_hurry(world: World, ada: 
         replace(BOB, login=f"hurry{number}-{ada.handle}"[:40], invitation=secret) for number in range(4)
     ]
     done = await asyncio.gather(
-        *(people.sign_up(world.database, INVITED, one, Caller()) for one in several), return_exceptions=True
+        *(people.sign_up(world.database, INVITED, one, anywhere()) for one in several), return_exceptions=True
     )
     assert sorted(type(one).__name__ for one in done) == ["NotFound", "NotFound", "NotFound", "str"]
     # Who came too late has left no account behind.
@@ -195,8 +203,8 @@ async def test_one_invitation_lets_one_in_however_many_hurry(world: World, ada: 
 
 async def test_a_password_is_set_once_signed_in_and_ends_other_sessions(world: World, ada: Tenant) -> None:
     wanted = unique(ada)
-    first = await people.sign_up(world.database, OPEN, wanted, Caller())
-    second = await people.sign_in(world.database, OPEN, wanted.login, PHRASE, Caller())
+    first = await people.sign_up(world.database, OPEN, wanted, anywhere())
+    second = await people.sign_in(world.database, OPEN, wanted.login, PHRASE, anywhere())
     principal = await session(world.database, second)
     with pytest.raises(InvalidInput, match="present password"):
         await people.set_password(
@@ -209,8 +217,8 @@ async def test_a_password_is_set_once_signed_in_and_ends_other_sessions(world: W
         await session(world.database, first)
     assert (await session(world.database, second)).id == principal.id
     with pytest.raises(Unauthenticated):
-        await people.sign_in(world.database, OPEN, wanted.login, PHRASE, Caller())
-    assert await people.sign_in(world.database, OPEN, wanted.login, "quiet green lanterns", Caller())
+        await people.sign_in(world.database, OPEN, wanted.login, PHRASE, anywhere())
+    assert await people.sign_in(world.database, OPEN, wanted.login, "quiet green lanterns", anywhere())
 
 
 async def test_a_token_sets_no_password(world: World, ada: Tenant) -> None:
@@ -223,7 +231,7 @@ async def test_a_token_sets_no_password(world: World, ada: Tenant) -> None:
 async def test_a_session_is_in_the_workspace_that_is_meant(world: World, ada: Tenant) -> None:
     made = await invitations.invite(await owner(world, ada), world.database, INVITED, URL, role="editor")
     wanted = unique(ada, invitation=made.url.rpartition("/")[2])
-    secret = await people.sign_up(world.database, OPEN, wanted, Caller())
+    secret = await people.sign_up(world.database, OPEN, wanted, anywhere())
     own = wanted.login.replace(".", "-")
     there = await session(world.database, secret, Place(named=own))
     assert (there.workspace_handle, there.role) == (own, "owner")
@@ -245,7 +253,7 @@ async def test_a_session_is_in_the_workspace_that_is_meant(world: World, ada: Te
 async def test_a_workspace_that_is_not_one_s_own_is_not_reached(
     world: World, ada: Tenant, eve: Tenant
 ) -> None:
-    secret = await people.sign_up(world.database, OPEN, unique(ada), Caller())
+    secret = await people.sign_up(world.database, OPEN, unique(ada), anywhere())
     for place in (Place(named=ada.handle), Place(named=ada.id), Place(given=eve.workspace)):
         assert (await session(world.database, secret, place)).workspace not in (ada.workspace, eve.workspace)
     with pytest.raises(NotFound):
@@ -257,7 +265,7 @@ async def test_people_make_workspaces_until_they_have_many(
 ) -> None:
     monkeypatch.setattr(service, "MOST_OWNED", 3)
     principal = await session(
-        world.database, await people.sign_up(world.database, OPEN, unique(ada), Caller())
+        world.database, await people.sign_up(world.database, OPEN, unique(ada), anywhere())
     )
 
     async def make(handle: str) -> str:
@@ -269,7 +277,7 @@ async def test_people_make_workspaces_until_they_have_many(
     assert sorted(str(type(one).__name__) for one in made) == ["Conflict", "Conflict", "str", "str"]
     other = await session(
         world.database,
-        await people.sign_up(world.database, OPEN, replace(BOB, login=f"zoe.{ada.handle}"[:40]), Caller()),
+        await people.sign_up(world.database, OPEN, replace(BOB, login=f"zoe.{ada.handle}"[:40]), anywhere()),
     )
     with pytest.raises(Conflict, match="taken"):
         await service.make_workspace(other, world.database, OPEN, handle=ada.handle, name="")
@@ -279,9 +287,9 @@ async def test_people_make_workspaces_until_they_have_many(
 
 async def test_the_flag_is_not_turned_off_over_people(fresh: Database) -> None:
     await check_people(fresh, CLOSED)
-    await people.sign_up(fresh, OPEN, BOB, Caller())
+    await people.sign_up(fresh, OPEN, BOB, anywhere())
     await check_people(fresh, CLOSED)
-    await people.sign_up(fresh, OPEN, replace(BOB, login="carol"), Caller())
+    await people.sign_up(fresh, OPEN, replace(BOB, login="carol"), anywhere())
     await check_people(fresh, OPEN)
     with pytest.raises(SetupError, match="2 people"):
         await check_people(fresh, CLOSED)
@@ -290,7 +298,7 @@ async def test_the_flag_is_not_turned_off_over_people(fresh: Database) -> None:
 async def test_what_is_kept_of_a_password_is_a_hash_of_its_own(world: World, ada: Tenant) -> None:
     one, other = unique(ada), replace(BOB, login=f"eve.{ada.handle}"[:40])
     for wanted in (one, other):
-        await people.sign_up(world.database, OPEN, wanted, Caller())
+        await people.sign_up(world.database, OPEN, wanted, anywhere())
     async with definer(world.urls) as connection:
         kept = [
             await connection.fetchval("SELECT password FROM porch.users WHERE login = $1", wanted.login)

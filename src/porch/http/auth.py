@@ -16,9 +16,10 @@ from fastapi.security.base import SecurityBase
 from porch.contract.errors import Forbidden, NotFound, Unauthenticated
 from porch.contract.ids import format_id, parse_id
 from porch.contract.principal import STRONGER, Principal, Verb
+from porch.http.addresses import caller_address
 from porch.http.cookies import session_secret
 from porch.http.forgery import check_forgery, sent_token
-from porch.http.state import authenticate
+from porch.http.state import authenticate, doors
 from porch.identity.authentication import Place
 from porch.identity.origins import OriginNotAllowed
 from porch.identity.sessions import csrf_token, csrf_workspace
@@ -63,8 +64,7 @@ class Requires(SecurityBase):
         return principal
 
     async def _authenticate(self, request: Request) -> Principal:
-        client = request.client
-        address = client.host if client else None
+        address = caller_address(request)
         sent = request.headers.get("authorization")
         if not sent and (secret := await session_secret(request)):
             return await authenticate_session(request, secret, address)
@@ -120,14 +120,14 @@ async def authenticate_session(request: Request, secret: str, address: str | Non
 
     Leaves the session's CSRF token in `request.state.csrf`. Raises Unauthenticated, ForgedRequest.
     """
-    sent = await sent_token(request)
-    given = csrf_workspace(sent)
+    sent, several = await sent_token(request), doors(request).multi_user
+    given = csrf_workspace(sent) if several else None
     place = _place(request, given)
     principal = await authenticate(request).session(secret, address, place)
-    check_forgery(request, sent, csrf_token(secret, given or principal.workspace))
+    check_forgery(request, sent, csrf_token(secret, given or principal.workspace if several else None))
     if given not in (None, principal.workspace) and place.named is None and place.object is None:
         raise Forbidden("You no longer belong to the workspace of the page that sent this. Nothing was done.")
-    request.state.csrf = csrf_token(secret, principal.workspace)
+    request.state.csrf = csrf_token(secret, principal.workspace if several else None)
     return principal
 
 

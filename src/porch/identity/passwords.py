@@ -87,8 +87,8 @@ def _repeats(text: str, word: str) -> bool:
 def _is_row(text: str) -> bool:
     """Whether it walks along the alphabet, the digits or a row of keys, either way."""
     rows = (
-        "abcdefghijklmnopqrstuvwxyz" * 2,
-        "01234567890" * 8,
+        "abcdefghijklmnopqrstuvwxyz" * 10,
+        "1234567890" * 26,
         "qwertyuiopasdfghjklzxcvbnm",
         "qwertzuiopasdfghjklyxcvbnm",
     )

@@ -98,14 +98,14 @@ async def end_session(principal: Principal, database: Database, session: str) ->
             raise NotFound(f"There is no open session {session[:80]!r} of yours; it may have ended already.")
 
 
-def csrf_token(secret: str, workspace: UUID) -> str:
+def csrf_token(secret: str, workspace: UUID | None = None) -> str:
     """What a page of this session sends along to show that it is ours: it cannot be made without the secret.
 
-    It begins with the workspace that the page was made for, as 32 hex digits: what is sent from it is meant for that
-    one, wherever the session is by then.
+    Where people are in several workspaces it begins with the one that the page was made for, as 32 hex digits: what is
+    sent from it is meant for that one, wherever the session is by then.
     """
-    mac = hmac.digest(secret.encode(), b"csrf" + workspace.bytes, "sha256")
-    return workspace.hex + base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
+    mac = hmac.digest(secret.encode(), b"csrf" + (workspace.bytes if workspace else b""), "sha256")
+    return (workspace.hex if workspace else "") + base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 
 def csrf_workspace(token: str) -> UUID | None:
