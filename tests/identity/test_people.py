@@ -26,6 +26,7 @@ from porch.identity.doors import CLOSED, Doors, MultiUserOff, check_people
 from porch.identity.passwords import PASSES
 from porch.identity.people import Caller, SignUp
 from porch.identity.sessions import switch_workspace
+from porch.identity.tokens import digest
 from porch.storage.database import Database
 from tests.conftest import FreshUrls
 from tests.http.app import Tenant, World, definer
@@ -74,6 +75,15 @@ async def test_who_signs_up_owns_a_workspace_and_is_in_it(world: World, ada: Ten
     assert found.workspace != ada.workspace
     again = await people.sign_in(world.database, OPEN, wanted.login.upper(), PHRASE, anywhere())
     assert (await session(world.database, again)).id == found.id
+
+
+async def test_a_server_of_the_version_before_knows_the_session_too(world: World, ada: Tenant) -> None:
+    secret = await people.sign_up(world.database, OPEN, unique(ada), anywhere())
+    async with world.database.system() as connection:
+        before = await connection.fetchrow("SELECT * FROM porch.authenticate_session($1)", digest(secret))
+    found = await session(world.database, secret)
+    assert before is not None
+    assert (before["user_id"], before["workspace_id"]) == (found.id, found.workspace)
 
 
 async def test_a_login_is_one_person_s(world: World, ada: Tenant) -> None:

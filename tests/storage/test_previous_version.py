@@ -13,9 +13,9 @@ from tests.conftest import FreshUrls
 
 START = (
     "SELECT * FROM porch.start_run($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,"
-    "$19,$20,$21,$22,$23)"
+    "$19,$20,$21,$22,$23,$24,$25,$26,$27,$28,$29,$30)"
 )
-WRITE = "SELECT * FROM porch.write_journal($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15)"
+WRITE = "SELECT * FROM porch.write_journal($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,$19,$20)"
 LEASE = timedelta(seconds=4)
 HELLO = msgspec.json.encode([{"type": "text", "text": "Hello"}])
 DEFINITION = msgspec.json.encode({"name": "old", "instructions": "Act.", "model": "scripted:test"})
@@ -53,7 +53,8 @@ class Previous:
                 START,
                 self.workspace, conversation, True, parent, new_uuid(), HELLO, "Hello", run, agent, None, DEFINITION,
                 self.id, 2, b"id: 1-1\nevent: a\ndata: {}\n\nid: 1-2\nevent: b\ndata: {}\n\n",
-                None, None, None, None, None, None, None, None, None,
+                None, None, None, None, None, None, None, None, None, "reject", "head", "user:usr_1", len(HELLO),
+                20, 1 << 20, None,
             )  # fmt: skip
         assert row is not None
         return run, row["outcome"]
@@ -61,11 +62,11 @@ class Previous:
     async def write(self, run: UUID, first: int, *, end: str | None = None) -> list[UUID]:
         """Append a row, and with `end` the run's end with its message."""
         frames = b"id: 1-%d\nevent: c\ndata: {}\n\n" % first
-        ends = [[self.workspace], [run], [1], [end], [new_uuid()], [HELLO.decode()], [None], [None]]
+        ends = [[self.workspace], [run], [1], [end], [new_uuid()], [HELLO.decode()], *[[None]] * 6]
         async with self.database.system() as connection:
             rows = await connection.fetch(
-                WRITE, self.id, [self.workspace], [run], [1], [first], [first], [frames],
-                *(ends if end else [[]] * 8),
+                WRITE, self.id, [self.workspace], [run], [1], [first], [first], [frames], [5],
+                *(ends if end else [[]] * 12),
             )  # fmt: skip
         return [row[0] for row in rows]
 
