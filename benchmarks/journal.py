@@ -28,6 +28,7 @@ from porch.contract.ids import new_uuid
 from porch.contract.principal import Principal
 from porch.egress import Egress
 from porch.models.service import Models
+from porch.models.sharing import Sharing
 from porch.plugins.service import Tools
 from porch.runs.packing import find_unpacked
 from porch.runs.packs import JournalRow, pack
@@ -316,7 +317,7 @@ async def main() -> None:
         await migrate(urls.owner)
         await tend_partitions(urls.owner)
         database = await Database.connect(urls.app)
-        runs = Runs(database, Models({}, egress), Tools())
+        runs = Runs(database, Models({}, egress, Sharing(new_uuid())), Tools())
         try:
             async with connected(urls.admin) as admin:
                 await measure(Scale(urls, database, runs, admin, given.runs, given.fresh))

@@ -20,6 +20,7 @@ from porch.contract.messages import TextPart
 from porch.contract.principal import Principal
 from porch.egress import Egress
 from porch.models.service import Models
+from porch.models.sharing import Sharing
 from porch.plugins.service import Tools
 from porch.runs.service import Runs
 from porch.storage.database import Database
@@ -56,7 +57,7 @@ async def lags(
     async with Egress() as egress, AsyncExitStack() as stack:
         both: list[Runs] = []
         for _ in range(2):
-            runs = Runs(database, Models({}, egress), Tools(), live_url=url)
+            runs = Runs(database, Models({}, egress, Sharing(principal.workspace)), Tools(), live_url=url)
             await runs.start()
             stack.push_async_callback(runs.stop)
             both.append(runs)

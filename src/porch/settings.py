@@ -75,6 +75,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     default_model: Annotated[
         str | None, Meta(description="The model of new agents; without it `local:smollm2`, the bundled one.")
     ] = None
+    shared_providers: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Providers whose keys and addresses serve every workspace, `openai,anthropic` or `*`; "
+            "the others serve the first alone."
+        ),
+    ] = ()
     local_model: Annotated[bool, Meta(description="Run the bundled demo model.")] = True
     lease_seconds: Annotated[
         float,

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 import pytest
 
@@ -16,6 +17,7 @@ from porch.contract.errors import InvalidInput
 from porch.egress import Egress, EgressSettings
 from porch.models.service import Models
 from porch.plugins.service import Tools
+from tests.home import EVERYBODY
 from tests.http.app import DEFINITION, Tenant, World, assembled
 from tests.http.client import Answer
 from tests.postgres import TestServer
@@ -33,7 +35,7 @@ async def furnished(postgres: TestServer) -> AsyncIterator[World]:
     await egress.open()
     tools = Tools()
 
-    def check(definition: Definition) -> list[str]:
+    def check(definition: Definition, _: UUID) -> list[str]:
         tools.check(definition.tools or [])
         if "nobody:home" in definition.models:
             raise InvalidInput("'nobody:home' cannot be used: there is no provider 'nobody'.")
@@ -41,7 +43,7 @@ async def furnished(postgres: TestServer) -> AsyncIterator[World]:
 
     async with assembled(urls, [router]) as world:
         world.app.state.tools = tools
-        world.app.state.models = Models({"OLLAMA_HOST": "127.0.0.1:1"}, egress)
+        world.app.state.models = Models({"OLLAMA_HOST": "127.0.0.1:1"}, egress, EVERYBODY)
         world.app.state.check_definition = check
         yield world
     await egress.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -219,7 +220,7 @@ async def test_a_deleted_agent_is_gone_with_what_belongs_to_it(world: World, ada
 async def test_a_check_of_models_can_refuse_or_warn(
     world: World, ada: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def check(definition: Definition) -> list[str]:
+    def check(definition: Definition, _: UUID) -> list[str]:
         if definition.models == ["nowhere:x"]:
             raise InvalidInput("There is no provider 'nowhere'. Use local:smollm2.")
         return ["OPENAI_API_KEY is not set."] if "openai:x" in definition.models else []

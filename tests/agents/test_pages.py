@@ -9,6 +9,7 @@ import pytest
 from porch.agents.templates import templates
 from porch.egress import Egress
 from porch.models import Models
+from porch.models.sharing import Sharing
 from tests.agents.sheets import (
     HOSTILE,
     NOT_READY,
@@ -371,8 +372,8 @@ async def test_of_another_server_its_own_models_are_the_choice_or_a_name_is_type
 ) -> None:
     async with Egress() as egress, upstream(plain(200, listed)) as place:
         environ = {"OPENAI_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1"}
-        models = Models(environ, egress)
-        await models.available(seconds=3)
+        models = Models(environ, egress, Sharing(ada.workspace))
+        await models.available(ada.workspace, seconds=3)
         monkeypatch.setitem(vars(world.app.state)["_state"], "models", models)
         await make(ada)
         for path in ("/agents/new?template=assistant", "/agents/helper"):

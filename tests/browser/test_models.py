@@ -107,7 +107,7 @@ async def test_without_scripts_a_model_is_tried_by_a_form(house: House, visit: V
     await expect(page.get_by_role("status").filter(has_text="scripted:test answers")).to_be_visible()
     await card.get_by_label("Model").fill("anthropic:claude")
     await card.get_by_role("button", name="Test").click()
-    await expect(page.get_by_role("alert")).to_contain_text("ANTHROPIC_API_KEY")
+    await expect(page.get_by_role("alert")).to_contain_text("PORCH_SHARED_PROVIDERS=anthropic")
     await page.get_by_role("button", name="Test scripted:demo").click()
     await expect(page.get_by_role("status").filter(has_text="scripted:demo answers")).to_be_visible()
 
@@ -128,7 +128,7 @@ async def test_a_model_is_tried_on_the_spot_and_one_that_cannot_be_says_why(
     await axe(page)
     await card.get_by_label("Model").fill("anthropic:claude")
     await card.get_by_role("button", name="Test").click()
-    await expect(card.get_by_role("alert")).to_contain_text("ANTHROPIC_API_KEY")
+    await expect(card.get_by_role("alert")).to_contain_text("PORCH_SHARED_PROVIDERS=anthropic")
     await expect(card.locator(".trial-text")).to_be_hidden()
     await axe(page)
     await page.get_by_role("button", name="Test scripted:demo").click()
@@ -200,7 +200,7 @@ async def test_the_sheet_says_what_the_models_typed_into_it_can_do(
     await expect(said).not_to_contain_text("cannot call tools")
     await page.get_by_label("Other models").fill("openai:gpt-4o\nscripted:demo")
     await expect(said.locator(".mono")).to_have_text(["local:smollm2", "openai:gpt-4o", "scripted:demo"])
-    await expect(said).to_contain_text("OPENAI_API_KEY")
+    await expect(said).to_contain_text("PORCH_SHARED_PROVIDERS=openai")
     await page.reload()
     await expect(said.locator(".mono")).to_have_count(3)
     await page.get_by_role("button", name="Drop it").click()
@@ -284,10 +284,23 @@ async def test_a_model_that_breaks_off_in_mid_answer_gives_way_and_its_words_go(
     await expect(chat).not_to_contain_text("Half an answer")
 
 
-async def test_the_other_providers_unfold_by_keyboard_and_stay_open_over_a_wrong_key(
+async def test_another_workspace_is_told_whom_the_providers_serve_and_takes_no_keys(
     house: House, page: Page, axe: Axe
 ) -> None:
     await page.goto(house.url + "/models")
+    await page.locator("#more > summary").press("Enter")
+    await expect(page.get_by_text("PORCH_SHARED_PROVIDERS=mistral")).to_be_visible()
+    await expect(page.get_by_text("Add a key")).to_have_count(0)
+    await expect(page.locator('input[type="password"]')).to_have_count(0)
+    await axe(page)
+
+
+async def test_the_other_providers_unfold_by_keyboard_and_stay_open_over_a_wrong_key(
+    standing_house: Gate, visit: Visit, axe: Axe
+) -> None:
+    home = standing_house.house
+    page = await (await visit(home)).new_page()
+    await page.goto(home.url + "/models")
     field = page.get_by_label("Mistral key")
     await expect(page.get_by_label("Anthropic key")).to_be_hidden()
     await expect(page.get_by_text("ANTHROPIC_API_KEY")).to_be_visible()

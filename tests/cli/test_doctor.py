@@ -37,6 +37,16 @@ def test_a_slip_in_the_settings_is_found(tmp_path: Path, capsys: pytest.CaptureF
     assert "Did you mean port" in found["Settings"]["found"]
 
 
+def test_a_provider_to_be_shared_that_there_is_not_is_found(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PORCH_SHARED_PROVIDERS", "anthropic, opnai")
+    code, found = examine(capsys)
+    assert code == 1
+    assert "'opnai'" in found["Settings"]["found"]
+    assert "openrouter" in found["Settings"]["found"]
+
+
 def test_a_password_that_others_can_read_is_a_warning_with_its_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,10 +32,11 @@ def mode(path: Path) -> int:
 async def test_the_first_boot_makes_an_operator_who_may_do_everything(
     database: Database, tmp_path: Path
 ) -> None:
-    credentials = await ensure_operator(database, tmp_path, URL)
+    credentials, operator = await ensure_operator(database, tmp_path, URL)
     principal = await authenticate(database, credentials.token)
     assert (principal.kind, principal.role) == ("user", "owner")
-    assert principal.workspace_handle == credentials.workspace
+    assert principal.workspace_handle == credentials.workspace == operator.handle
+    assert principal.workspace == operator.workspace_id
     assert principal.allows("admin", "workspaces")
     async with database.tenant(principal.workspace) as connection:
         assert await connection.fetchval("SELECT expires_at FROM porch.tokens") is None
@@ -46,7 +47,7 @@ async def test_the_file_holds_url_token_and_workspace_and_only_its_owner_reads_i
 ) -> None:
     old = os.umask(0)
     try:
-        credentials = await ensure_operator(database, tmp_path, URL)
+        credentials, _ = await ensure_operator(database, tmp_path, URL)
     finally:
         os.umask(old)
     assert mode(tmp_path / FILE) == 0o600
@@ -74,8 +75,8 @@ async def test_the_file_is_never_wider_while_it_is_written(
 
 
 async def test_a_later_boot_keeps_the_token_and_rewrites_the_url(database: Database, tmp_path: Path) -> None:
-    first = await ensure_operator(database, tmp_path, URL)
-    second = await ensure_operator(database, tmp_path, "http://localhost:9999")
+    first, _ = await ensure_operator(database, tmp_path, URL)
+    second, _ = await ensure_operator(database, tmp_path, "http://localhost:9999")
     assert (second.token, second.workspace) == (first.token, first.workspace)
     assert read_credentials(tmp_path / FILE) == second
     assert second.url == "http://localhost:9999"
@@ -110,12 +111,12 @@ async def test_a_file_that_was_opened_to_others_is_closed_again(database: Databa
 async def test_a_lost_or_broken_file_is_replaced_and_its_token_revoked(
     database: Database, tmp_path: Path, broken: bytes | None
 ) -> None:
-    first = await ensure_operator(database, tmp_path, URL)
+    first, _ = await ensure_operator(database, tmp_path, URL)
     if broken is None:
         (tmp_path / FILE).unlink()
     else:
         (tmp_path / FILE).write_bytes(broken)
-    second = await ensure_operator(database, tmp_path, URL)
+    second, _ = await ensure_operator(database, tmp_path, URL)
     assert second.token != first.token
     assert second.workspace == first.workspace
     await authenticate(database, second.token)
@@ -126,7 +127,7 @@ async def test_a_lost_or_broken_file_is_replaced_and_its_token_revoked(
 async def test_tokens_made_with_the_lost_one_live_on(database: Database, tmp_path: Path) -> None:
     from porch.identity.service import create_token
 
-    first = await ensure_operator(database, tmp_path, URL)
+    first, _ = await ensure_operator(database, tmp_path, URL)
     _, made = await create_token(
         await authenticate(database, first.token), database, name=f"{FILE} of me", scopes=["read:agents"]
     )
@@ -139,7 +140,7 @@ async def test_servers_that_share_a_database_keep_a_file_each(database: Database
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    one, two = await asyncio.gather(*(ensure_operator(database, folder, URL) for folder in folders))
+    (one, _), (two, _) = await asyncio.gather(*(ensure_operator(database, folder, URL) for folder in folders))
     assert one.workspace == two.workspace
     assert one.token != two.token
     for token in (one.token, two.token):

@@ -13,6 +13,7 @@ from porch.contract.errors import InvalidInput, ModelError, NotFound, SetupError
 from porch.egress import Egress
 from porch.models import ModelNotConfigured, Models
 from porch.models.keys import FILE, ModelKeys, check_key
+from tests.home import AT_HOME, HOME
 from tests.providers.asking import ask, request
 from tests.providers.upstream import DONE, SAY, STOP, answer, plain, upstream
 
@@ -111,23 +112,23 @@ def test_a_folder_that_cannot_be_written_keeps_the_key_that_was(tmp_path: Path) 
 
 async def test_a_new_key_is_used_by_the_next_call_without_a_restart(tmp_path: Path, egress: Egress) -> None:
     async with upstream(answer(SAY, STOP, DONE)) as place:
-        models = Models({"OPENAI_BASE_URL": place.url}, egress, keys=ModelKeys(tmp_path))
+        models = Models({"OPENAI_BASE_URL": place.url}, egress, AT_HOME, keys=ModelKeys(tmp_path))
         for key in (None, KEY, OTHER):
             if key:
-                await models.keep_key("openai", key)
-            resolved = models.resolve("openai:m")
+                await models.keep_key("openai", key, HOME)
+            resolved = models.resolve("openai:m", HOME)
             assert (await ask(resolved.provider, request(model="m"))).error is None
-        await models.forget_key("openai")
-        assert (await ask(models.resolve("openai:m").provider, request(model="m"))).error is None
+        await models.forget_key("openai", HOME)
+        assert (await ask(models.resolve("openai:m", HOME).provider, request(model="m"))).error is None
     sent = [KEY in each.head or OTHER in each.head for each in place.requests]
     assert sent == [False, True, True, False]
     assert f"Authorization: Bearer {OTHER}" in place.requests[2].head
 
 
 async def test_keys_put_at_the_same_time_leave_one_of_them_whole(tmp_path: Path, egress: Egress) -> None:
-    models = Models({}, egress, keys=ModelKeys(tmp_path))
+    models = Models({}, egress, AT_HOME, keys=ModelKeys(tmp_path))
     given = [f"{KEY}-{number}" for number in range(20)]
-    await asyncio.gather(*(models.keep_key("openai", key) for key in given))
+    await asyncio.gather(*(models.keep_key("openai", key, HOME) for key in given))
     assert ModelKeys(tmp_path).over({})["OPENAI_API_KEY"] in given
     assert [entry.name for entry in tmp_path.iterdir()] == [FILE]
 
@@ -160,15 +161,15 @@ async def test_that_a_kept_key_was_refused_is_known_after_a_restart_until_anothe
 ) -> None:
     async with upstream(plain(401)) as place:
         environ = {"OPENAI_BASE_URL": place.url}
-        models = Models(environ, egress, keys=ModelKeys(tmp_path))
-        await models.keep_key("openai", KEY)
+        models = Models(environ, egress, AT_HOME, keys=ModelKeys(tmp_path))
+        await models.keep_key("openai", KEY, HOME)
         with pytest.raises(ModelError):
-            await models.probe("openai:m")
-        again = Models(environ, egress, keys=ModelKeys(tmp_path))
+            await models.probe("openai:m", HOME)
+        again = Models(environ, egress, AT_HOME, keys=ModelKeys(tmp_path))
         assert again.is_refused("openai")
-        await again.keep_key("openai", OTHER)
+        await again.keep_key("openai", OTHER, HOME)
         assert not again.is_refused("openai")
-        await again.forget_key("openai")
+        await again.forget_key("openai", HOME)
         assert not again.is_refused("openai")
 
 
@@ -190,26 +191,26 @@ async def test_a_test_tells_a_refused_key_from_one_that_may_not_and_from_a_provi
 ) -> None:
     async with upstream(plain(status, body)) as place:
         for environ, keys in (({}, ModelKeys(tmp_path)), ({"OPENAI_API_KEY": OTHER}, None)):
-            models = Models({"OPENAI_BASE_URL": place.url, **environ}, egress, keys=keys)
+            models = Models({"OPENAI_BASE_URL": place.url, **environ}, egress, AT_HOME, keys=keys)
             if keys:
-                await models.keep_key("openai", KEY)
+                await models.keep_key("openai", KEY, HOME)
             with pytest.raises(ModelError):
-                await models.probe("openai:m")
+                await models.probe("openai:m", HOME)
             assert models.is_refused("openai") is refused
     assert ModelKeys(tmp_path).refusals.has("openai", KEY) is refused
 
 
 async def test_without_a_place_for_keys_the_environment_is_named(egress: Egress) -> None:
     with pytest.raises(Unavailable, match="environment"):
-        await Models({}, egress).keep_key("openai", KEY)
+        await Models({}, egress, AT_HOME).keep_key("openai", KEY, HOME)
     with pytest.raises(ModelNotConfigured) as caught:
-        Models({}, egress).resolve("openai:m")
+        Models({}, egress, AT_HOME).resolve("openai:m", HOME)
     assert "Models page" not in caught.value.message
 
 
 async def test_with_a_place_for_keys_its_page_is_named(tmp_path: Path, egress: Egress) -> None:
     with pytest.raises(ModelNotConfigured, match="Models page"):
-        Models({}, egress, keys=ModelKeys(tmp_path)).resolve("openai:m")
+        Models({}, egress, AT_HOME, keys=ModelKeys(tmp_path)).resolve("openai:m", HOME)
 
 
 def test_a_key_is_taken_without_the_spaces_around_it() -> None:

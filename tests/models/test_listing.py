@@ -16,6 +16,7 @@ from porch.models.catalogue import known_models
 from porch.models.offers import Offer, list_offers
 from porch.models.places import PLACES, Found, is_elsewhere
 from porch.models.prices import spell
+from tests.home import AT_HOME, HOME
 from tests.providers.asking import KEY
 from tests.providers.upstream import Upstream, hang, plain, upstream
 
@@ -30,15 +31,15 @@ async def egress() -> AsyncIterator[Egress]:
 
 
 def models_at(place: Upstream, egress: Egress, **environ: str) -> Models:
-    return Models({"OPENAI_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1", **environ}, egress)
+    return Models({"OPENAI_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1", **environ}, egress, AT_HOME)
 
 
 async def found(models: Models, seconds: float = 3) -> Availability:
-    return next(item for item in await models.available(seconds=seconds) if item.provider == "openai")
+    return next(item for item in await models.available(HOME, seconds=seconds) if item.provider == "openai")
 
 
 async def offered(models: Models) -> Offer:
-    return next(offer for offer in await list_offers(models, seconds=3) if offer.provider == "openai")
+    return next(offer for offer in await list_offers(models, HOME, seconds=3) if offer.provider == "openai")
 
 
 async def test_its_own_models_are_offered_and_asked_for_once_in_a_while(egress: Egress) -> None:
@@ -98,7 +99,7 @@ async def test_a_server_that_hangs_delays_nobody(egress: Egress) -> None:
 
 async def test_where_nothing_answers_it_is_not_ready(egress: Egress) -> None:
     told = await found(
-        Models({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OLLAMA_HOST": "127.0.0.1:1"}, egress)
+        Models({"OPENAI_BASE_URL": "http://127.0.0.1:1/v1", "OLLAMA_HOST": "127.0.0.1:1"}, egress, AT_HOME)
     )
     assert not told.ready
     assert "nothing answers there" in told.note
@@ -126,7 +127,7 @@ async def test_every_provider_that_lists_its_models_offers_those_that_converse(
     place = PLACES[provider]
     async with upstream(plain(200, LIST)) as server:
         environ = {place.variable: server.url, place.key: KEY, "OLLAMA_HOST": "127.0.0.1:1"}
-        listed = await Models(environ, egress).available(seconds=3)
+        listed = await Models(environ, egress, AT_HOME).available(HOME, seconds=3)
     assert next(item.models for item in listed if item.provider == provider) == [
         f"{provider}:{name}" for name in names
     ]
@@ -143,16 +144,19 @@ TOLD = [
 async def test_limits_that_a_list_tells_hold_for_models_that_the_table_does_not_have(egress: Egress) -> None:
     async with upstream(plain(200, json.dumps({"data": TOLD}).encode())) as place:
         environ = {"OPENROUTER_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1"}
-        models = Models(environ, egress)
-        assert models.resolve("openrouter:a/routed").context_tokens == 8192
-        offers = await list_offers(models, seconds=3)
-    routed = models.resolve("openrouter:a/routed")
+        models = Models(environ, egress, AT_HOME)
+        assert models.resolve("openrouter:a/routed", HOME).context_tokens == 8192
+        offers = await list_offers(models, HOME, seconds=3)
+    routed = models.resolve("openrouter:a/routed", HOME)
     assert (routed.context_tokens, routed.max_output_tokens) == (64_000, 8_000)
-    assert (models.resolve("openrouter:odd").context_tokens, models.card_of("openrouter:odd").known) == (
+    assert (
+        models.resolve("openrouter:odd", HOME).context_tokens,
+        models.card_of("openrouter:odd", HOME).known,
+    ) == (
         8192,
         False,
     )
-    assert models.resolve("openrouter:openai/gpt-4o").context_tokens == 128_000
+    assert models.resolve("openrouter:openai/gpt-4o", HOME).context_tokens == 128_000
     offer = next(offer for offer in offers if offer.provider == "openrouter")
     assert offer.models[0][1].context_tokens == 64_000
 
@@ -183,13 +187,13 @@ async def router(egress: Egress, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     async with upstream(plain(200, json.dumps({"data": ROUTED}).encode())) as server:
         monkeypatch.setitem(PLACES, "openrouter", replace(PLACES["openrouter"], url=server.url))
         environ = {"OPENROUTER_BASE_URL": server.url, "OPENROUTER_API_KEY": KEY}
-        models = Models({**environ, "OLLAMA_HOST": "127.0.0.1:1"}, egress)
-        await models.available(seconds=3)
+        models = Models({**environ, "OLLAMA_HOST": "127.0.0.1:1"}, egress, AT_HOME)
+        await models.available(HOME, seconds=3)
         yield models
 
 
 async def test_what_openrouters_list_tells_of_a_model_is_known(router: Models) -> None:
-    able, dull, odd = (router.card_of(f"openrouter:maker/{name}") for name in ("able", "plain", "odd"))
+    able, dull, odd = (router.card_of(f"openrouter:maker/{name}", HOME) for name in ("able", "plain", "odd"))
     assert (able.known, able.tools, able.vision, able.reasoning) == (True, True, True, True)
     assert (able.context_tokens, able.may_see) == (200_000, True)
     assert (dull.known, dull.tools, dull.vision, dull.reasoning, dull.may_see) == (
@@ -204,33 +208,35 @@ async def test_what_openrouters_list_tells_of_a_model_is_known(router: Models) -
 
 async def test_prices_in_openrouters_list_are_those_of_today(router: Models) -> None:
     days = {datetime.now(UTC).date().isoformat()}
-    price = router.price_of("openrouter:maker/able")
+    price = router.price_of("openrouter:maker/able", HOME)
     days.add(datetime.now(UTC).date().isoformat())
     assert price is not None
     assert price.priced_at in days
     assert (spell(price.input), spell(price.output), price.currency) == ("0.15", "0.6", "USD")
     assert price.cached is not None
     assert spell(price.cached) == "0.075"
-    free = router.price_of("openrouter:maker/plain")
+    free = router.price_of("openrouter:maker/plain", HOME)
     assert free is not None
     assert spell(free.input) == "0"
-    assert router.price_of("openrouter:maker/varies") is None
-    assert router.price_of("openrouter:maker/odd") is None
+    assert router.price_of("openrouter:maker/varies", HOME) is None
+    assert router.price_of("openrouter:maker/odd", HOME) is None
 
 
 async def test_a_gateway_in_openrouters_place_is_not_said_to_ask_its_prices(egress: Egress) -> None:
     async with upstream(plain(200, json.dumps({"data": ROUTED}).encode())) as server:
-        models = Models({"OPENROUTER_BASE_URL": server.url, "OLLAMA_HOST": "127.0.0.1:1"}, egress)
-        await models.available(seconds=3)
-    assert models.card_of("openrouter:maker/able").known
-    assert models.price_of("openrouter:maker/able") is None
+        models = Models({"OPENROUTER_BASE_URL": server.url, "OLLAMA_HOST": "127.0.0.1:1"}, egress, AT_HOME)
+        await models.available(HOME, seconds=3)
+    assert models.card_of("openrouter:maker/able", HOME).known
+    assert models.price_of("openrouter:maker/able", HOME) is None
 
 
 async def test_without_a_network_every_provider_that_is_set_up_is_said_not_to_be_reached() -> None:
     keys = {place.key: KEY for place in PLACES.values() if place.usual}
     # A proxy at which nobody listens: whatever goes beyond this machine fails, as without a network.
     async with Egress(EgressSettings(proxy="http://127.0.0.1:1")) as egress:
-        offers = await list_offers(Models({**keys, "OLLAMA_HOST": "127.0.0.1:1"}, egress), seconds=3)
+        offers = await list_offers(
+            Models({**keys, "OLLAMA_HOST": "127.0.0.1:1"}, egress, AT_HOME), HOME, seconds=3
+        )
     states = {offer.provider: offer.state for offer in offers if offer.key}
     assert states == dict.fromkeys(("openai", "openai-responses", "anthropic", "openrouter"), "not reached")
     assert next(offer.models for offer in offers if offer.provider == "openai"), "the table needs no network"
@@ -252,7 +258,7 @@ async def test_a_key_that_one_model_refused_leaves_the_others_to_be_tried(egress
         models = models_at(place, egress, OPENAI_API_KEY=KEY)
         place.behaviours[:] = [plain(401)]
         with pytest.raises(ModelError):
-            await models.probe("openai:m")
+            await models.probe("openai:m", HOME)
         place.behaviours[:] = [LISTED]
         offer = await offered(models)
     assert (offer.state, offer.ready, offer.tried) == ("refused", False, True)
@@ -267,7 +273,7 @@ async def test_anthropics_list_is_asked_for_in_its_own_dialect(egress: Egress) -
             "ANTHROPIC_API_KEY": KEY,
             "OLLAMA_HOST": "127.0.0.1:1",
         }
-        items = await Models(environ, egress).available(seconds=3)
+        items = await Models(environ, egress, AT_HOME).available(HOME, seconds=3)
     assert next(item.models for item in items if item.provider == "anthropic") == ["anthropic:claude-test"]
     head = place.requests[0].head
     assert head.startswith("GET /v1/models?limit=1000 ")
@@ -283,9 +289,9 @@ async def test_a_look_ahead_makes_limits_known_before_anybody_opens_a_page(egres
             "GROQ_BASE_URL": "nonsense",
             "OLLAMA_HOST": ollama.url.removesuffix("/v1"),
         }
-        models = Models(environ, egress)
+        models = Models(environ, egress, AT_HOME)
         await models.look_ahead()
-        assert models.resolve("openrouter:a/routed").context_tokens == 64_000
+        assert models.resolve("openrouter:a/routed", HOME).context_tokens == 64_000
     assert [exchange.head.split(" HTTP")[0] for exchange in place.requests] == ["GET /v1/models"]
     assert ollama.requests == [], "what its models read is known without asking"
 
@@ -296,14 +302,14 @@ async def test_a_look_ahead_is_short_and_never_fails(
     monkeypatch.setattr("porch.models.listing.LIST_SECONDS", 0.1)
     monkeypatch.setattr("porch.models.service.LIST_SECONDS", 0.1)
     async with upstream(hang) as silent:
-        models = Models({"VLLM_BASE_URL": silent.url}, egress)
+        models = Models({"VLLM_BASE_URL": silent.url}, egress, AT_HOME)
         await asyncio.wait_for(models.look_ahead(), 30)
 
     async def break_down(*_: object) -> Availability:
         raise ValueError
 
     monkeypatch.setattr("porch.models.service.look_at_list", break_down)
-    await Models({"VLLM_BASE_URL": silent.url}, egress).look_ahead()
+    await Models({"VLLM_BASE_URL": silent.url}, egress, AT_HOME).look_ahead()
     assert "list of models could not be read" in caplog.text
 
 
@@ -317,9 +323,11 @@ async def test_a_look_ahead_where_nothing_is_set_up_asks_nobody(
         return plain
 
     monkeypatch.setattr("porch.models.service.look_at_list", note)
-    await Models({}, egress).look_ahead()
+    await Models({}, egress, AT_HOME).look_ahead()
     assert asked == []
-    await Models({"OPENAI_API_KEY": KEY, "GROQ_API_KEY": KEY, "PERPLEXITY_API_KEY": KEY}, egress).look_ahead()
+    await Models(
+        {"OPENAI_API_KEY": KEY, "GROQ_API_KEY": KEY, "PERPLEXITY_API_KEY": KEY}, egress, AT_HOME
+    ).look_ahead()
     assert asked == ["openai", "groq"]
 
 

@@ -8,6 +8,7 @@ import pytest
 from porch.egress import Egress
 from porch.models import Availability, Models
 from porch.models.lookout import KEPT_SECONDS, LOOK_SECONDS, Lookout
+from tests.home import AT_HOME, HOME
 from tests.providers.upstream import hang, upstream
 
 DEAD = Availability("ollama", "Ollama", False, "nothing there", [])
@@ -90,10 +91,10 @@ async def test_a_look_that_breaks_is_followed_by_another() -> None:
 
 async def test_a_silent_ollama_is_waited_for_once() -> None:
     async with Egress() as egress, upstream(hang) as place:
-        models = Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress)
+        models = Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress, AT_HOME)
 
         async def note(seconds: float) -> str:
-            found = await models.available(seconds=seconds)
+            found = await models.available(HOME, seconds=seconds)
             return next(item.note for item in found if item.provider == "ollama")
 
         assert "no answer yet" in await note(0.01)

@@ -14,6 +14,7 @@ from porch.models.metered import Metered
 from porch.models.prices import Price, find_price, priced_models, spell
 from porch.providers.assembly import Assembly
 from porch.providers.request import ModelRequest, StepOutcome, Takes
+from tests.home import AT_HOME, HOME
 from tests.providers.asking import ask, request
 
 OWN = Cost(amount="7", currency="USD", priced_at="2026-01-01")
@@ -66,10 +67,10 @@ async def test_a_cost_is_reckoned_where_the_provider_gives_none() -> None:
 
 
 async def test_what_a_model_costs_here_can_be_asked() -> None:
-    models = Models({"ANTHROPIC_BASE_URL": "http://gateway/v1"}, Egress())
-    assert models.price_of("openai:gpt-4o-mini") == find_price("openai", "gpt-4o-mini")
-    assert models.price_of("anthropic:claude-haiku-4-5") is None, "the gateway has prices of its own"
-    assert models.price_of("scripted:demo") is None
+    models = Models({"ANTHROPIC_BASE_URL": "http://gateway/v1"}, Egress(), AT_HOME)
+    assert models.price_of("openai:gpt-4o-mini", HOME) == find_price("openai", "gpt-4o-mini")
+    assert models.price_of("anthropic:claude-haiku-4-5", HOME) is None, "the gateway has prices of its own"
+    assert models.price_of("scripted:demo", HOME) is None
 
 
 async def test_no_cost_is_guessed() -> None:

@@ -24,6 +24,7 @@ from porch.models.abilities import chain_view, price_words
 from porch.models.places import PLACES
 from porch.models.prices import Price
 from porch.models.routes import router as routes
+from porch.models.sharing import Sharing
 from porch.models.trial_events import tell
 from porch.models.trials import Trial
 from tests.conftest import FreshUrls
@@ -48,7 +49,9 @@ class Desk:
 
     def configure(self, **environ: str) -> None:
         """Other variables than those of the stand-in."""
-        self.world.app.state.models = Models({"OLLAMA_HOST": "127.0.0.1:1", **environ}, self.egress)
+        self.world.app.state.models = Models(
+            {"OLLAMA_HOST": "127.0.0.1:1", **environ}, self.egress, Sharing(self.ada.workspace)
+        )
 
     async def page(self, client: Client | None = None) -> str:
         """The Models page."""
@@ -71,6 +74,7 @@ async def desk(fresh_urls: FreshUrls) -> AsyncIterator[Desk]:
     ):
         world.app.state.default_model = "local:smollm2"
         made = Desk(world, await world.tenant("ada"), place, egress)
+        world.app.state.home = made.ada.workspace
         made.configure(OPENAI_BASE_URL=place.url)
         yield made
 
@@ -312,16 +316,17 @@ async def test_abilities_of_typed_models_come_as_a_piece_of_a_page(desk: Desk) -
 
 
 async def test_another_server_of_the_family_is_not_said_to_ask_openais_prices(desk: Desk) -> None:
-    view = chain_view(desk.world.app.state.models, ["openai:gpt-4o"], uses_tools=False)
+    view = chain_view(desk.world.app.state.models, ["openai:gpt-4o"], desk.ada.workspace, uses_tools=False)
     assert (view["models"][0]["known"], view["models"][0]["price"]) == (True, "")
 
 
 async def test_of_a_model_that_nobody_knows_nothing_is_claimed(desk: Desk) -> None:
-    view = chain_view(desk.world.app.state.models, ["openai:brand-new"], uses_tools=True)
+    view = chain_view(desk.world.app.state.models, ["openai:brand-new"], desk.ada.workspace, uses_tools=True)
     assert (view["models"][0]["able"], view["toolless"]) == ([], [])
     with pytest.raises(InvalidInput):
-        desk.world.app.state.models.resolve("nobody:x")
-    assert chain_view(desk.world.app.state.models, ["nobody:x"], uses_tools=True)["models"][0]["fault"]
+        desk.world.app.state.models.resolve("nobody:x", desk.ada.workspace)
+    view = chain_view(desk.world.app.state.models, ["nobody:x"], desk.ada.workspace, uses_tools=True)
+    assert view["models"][0]["fault"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from porch.models.catalogue import as_of, find_card, known_models
 from porch.models.places import PLACES, try_first
 from porch.providers.chat_completions.profiles import PROFILES
 from porch.providers.traits import find_openai
+from tests.home import AT_HOME, HOME
 from tests.providers.asking import KEY, ask, request
 from tests.providers.upstream import DONE, SAY, STOP, answer, hang, plain, upstream
 
@@ -45,8 +46,8 @@ async def egress() -> AsyncIterator[Egress]:
 
 async def test_openai_is_asked_at_its_base_url_with_its_key(egress: Egress) -> None:
     async with upstream(GOOD) as place:
-        models = Models({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": place.url}, egress)
-        resolved = models.resolve("openai:gpt-4o")
+        models = Models({"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": place.url}, egress, AT_HOME)
+        resolved = models.resolve("openai:gpt-4o", HOME)
         result = await ask(resolved.provider, request(model=resolved.model))
     assert result.text() == "Hi"
     assert f"Authorization: Bearer {KEY}" in place.requests[0].head
@@ -55,22 +56,22 @@ async def test_openai_is_asked_at_its_base_url_with_its_key(egress: Egress) -> N
 
 async def test_a_base_url_without_a_key_is_asked_without_one(egress: Egress) -> None:
     async with upstream(GOOD) as place:
-        resolved = Models({"OPENAI_BASE_URL": place.url}, egress).resolve("openai:any")
+        resolved = Models({"OPENAI_BASE_URL": place.url}, egress, AT_HOME).resolve("openai:any", HOME)
         assert (await ask(resolved.provider, request(model="any"))).error is None
     assert "authorization" not in place.requests[0].head.lower()
 
 
 async def test_ollama_is_asked_through_its_v1(egress: Egress) -> None:
     async with upstream(GOOD) as place:
-        models = Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress)
-        resolved = models.resolve("ollama:qwen3:4b")
+        models = Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress, AT_HOME)
+        resolved = models.resolve("ollama:qwen3:4b", HOME)
         assert (await ask(resolved.provider, request(model=resolved.model))).error is None
     assert place.requests[0].head.startswith("POST /v1/chat/completions ")
     assert place.requests[0].json()["model"] == "qwen3:4b"
 
 
 async def test_an_ollama_that_is_not_there_says_how_to_start_it(egress: Egress) -> None:
-    resolved = Models({"OLLAMA_HOST": "127.0.0.1:1"}, egress).resolve("ollama:qwen3")
+    resolved = Models({"OLLAMA_HOST": "127.0.0.1:1"}, egress, AT_HOME).resolve("ollama:qwen3", HOME)
     result = await ask(resolved.provider, request(model="qwen3"))
     assert result.error is not None
     assert "ollama serve" in result.error.message
@@ -79,14 +80,14 @@ async def test_an_ollama_that_is_not_there_says_how_to_start_it(egress: Egress) 
 async def test_the_bundled_model_is_found_when_it_is_asked_and_not_before(egress: Egress) -> None:
     async with upstream(GOOD) as place:
         local = Local(place.url)
-        resolved = Models({}, egress, local).resolve("local:smollm2")
+        resolved = Models({}, egress, AT_HOME, local).resolve("local:smollm2", HOME)
         assert local.asked == 0
         assert (await ask(resolved.provider, request(model="smollm2"))).text() == "Hi"
     assert "Authorization: Bearer local-key" in place.requests[0].head
 
 
 async def test_a_bundled_model_that_does_not_start_is_a_model_error(egress: Egress) -> None:
-    resolved = Models({}, egress, Local()).resolve("local:smollm2")
+    resolved = Models({}, egress, AT_HOME, Local()).resolve("local:smollm2", HOME)
     result = await ask(resolved.provider, request(model="smollm2"))
     assert result.error is not None
     assert "porch doctor" in result.error.message
@@ -104,28 +105,28 @@ async def test_a_bundled_model_that_does_not_start_is_a_model_error(egress: Egre
 )
 async def test_a_name_that_nothing_answers_to_says_what_does(egress: Egress, name: str, words: str) -> None:
     with pytest.raises(InvalidInput) as caught:
-        Models({"OPENAI_API_KEY": KEY}, egress, Local()).resolve(name)
+        Models({"OPENAI_API_KEY": KEY}, egress, AT_HOME, Local()).resolve(name, HOME)
     assert words in caught.value.message
 
 
 async def test_a_missing_key_says_which_variable_to_set(egress: Egress) -> None:
     with pytest.raises(ModelNotConfigured) as caught:
-        Models({}, egress).resolve("openai:gpt-4o")
+        Models({}, egress, AT_HOME).resolve("openai:gpt-4o", HOME)
     assert "OPENAI_API_KEY" in caught.value.message
 
 
 async def test_limits_come_from_the_catalogue_and_are_cautious_where_it_knows_nothing(egress: Egress) -> None:
-    models = Models({"OPENAI_API_KEY": KEY}, egress)
-    known = models.resolve("openai:gpt-4o-2024-11-20")
+    models = Models({"OPENAI_API_KEY": KEY}, egress, AT_HOME)
+    known = models.resolve("openai:gpt-4o-2024-11-20", HOME)
     assert (known.context_tokens, known.max_output_tokens) == (128_000, 16_384)
-    unknown = models.resolve("openai:brand-new")
+    unknown = models.resolve("openai:brand-new", HOME)
     assert (unknown.context_tokens, unknown.max_output_tokens, unknown.card.known) == (8192, None, False)
 
 
 async def test_ollamas_window_is_the_one_it_was_started_with(egress: Egress) -> None:
-    assert Models({}, egress).resolve("ollama:qwen3").context_tokens == 4096
-    wide = Models({"OLLAMA_CONTEXT_LENGTH": "32768"}, egress)
-    assert wide.resolve("ollama:qwen3").context_tokens == 32768
+    assert Models({}, egress, AT_HOME).resolve("ollama:qwen3", HOME).context_tokens == 4096
+    wide = Models({"OLLAMA_CONTEXT_LENGTH": "32768"}, egress, AT_HOME)
+    assert wide.resolve("ollama:qwen3", HOME).context_tokens == 32768
 
 
 def test_the_longest_name_decides_and_only_at_its_end() -> None:
@@ -200,7 +201,9 @@ def test_what_stands_in_for_a_model_that_has_ended_takes_an_agents_tools(
 
 
 async def named(models: Models, provider: str, seconds: float = 2) -> Availability:
-    return next(found for found in await models.available(seconds=seconds) if found.provider == provider)
+    return next(
+        found for found in await models.available(HOME, seconds=seconds) if found.provider == provider
+    )
 
 
 async def test_what_is_available_names_variables_and_never_keys() -> None:
@@ -208,8 +211,8 @@ async def test_what_is_available_names_variables_and_never_keys() -> None:
     environ = {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": "sk-ant-secret", "ANTHROPIC_BASE_URL": nowhere}
     # Nobody listens at that proxy, so OpenAI is not asked whether it takes the key.
     async with Egress(EgressSettings(proxy=nowhere)) as egress:
-        models = Models({**environ, "OLLAMA_HOST": "127.0.0.1:1"}, egress, Local())
-        found = await models.available()
+        models = Models({**environ, "OLLAMA_HOST": "127.0.0.1:1"}, egress, AT_HOME, Local())
+        found = await models.available(HOME)
         assert KEY not in repr(found)
         assert "secret" not in repr(found)
         ready = {item.provider for item in found if item.ready}
@@ -224,7 +227,7 @@ async def test_what_is_available_names_variables_and_never_keys() -> None:
 async def test_an_ollama_that_answers_shows_its_models(egress: Egress) -> None:
     tags = json.dumps({"models": [{"name": "qwen3:4b"}, {"name": "llama3.2:latest"}]}).encode()
     async with upstream(plain(200, tags)) as place:
-        found = await named(Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress), "ollama")
+        found = await named(Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress, AT_HOME), "ollama")
     assert found.ready
     assert found.models == ["ollama:qwen3:4b", "ollama:llama3.2:latest"]
 
@@ -232,13 +235,13 @@ async def test_an_ollama_that_answers_shows_its_models(egress: Egress) -> None:
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"models": 1}', b'{"models": [1]}'])
 async def test_something_else_at_ollamas_address_is_no_ollama(egress: Egress, body: bytes) -> None:
     async with upstream(plain(200, body)) as place:
-        found = await named(Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress), "ollama")
+        found = await named(Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress, AT_HOME), "ollama")
     assert not found.ready
 
 
 async def test_an_ollama_that_hangs_delays_nobody(egress: Egress) -> None:
     async with upstream(hang) as place:
-        models = Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress)
+        models = Models({"OLLAMA_HOST": place.url.removesuffix("/v1")}, egress, AT_HOME)
         found = await asyncio.wait_for(named(models, "ollama", 0.05), 1)
     assert not found.ready
 
@@ -247,27 +250,27 @@ async def test_an_ollama_that_hangs_delays_nobody(egress: Egress) -> None:
     ("state", "ready"), [("absent", False), ("ready", True), ("failed: It broke.", False)]
 )
 async def test_the_bundled_models_state_is_told(egress: Egress, state: str, ready: bool) -> None:
-    models = Models({"OLLAMA_HOST": "127.0.0.1:1"}, egress, Local(state=state))
+    models = Models({"OLLAMA_HOST": "127.0.0.1:1"}, egress, AT_HOME, Local(state=state))
     assert (await named(models, "local")).ready is ready
 
 
 async def test_a_probe_asks_for_a_word_and_hangs_up(egress: Egress) -> None:
     async with upstream(GOOD) as place:
-        models = Models({"OPENAI_BASE_URL": place.url}, egress)
-        probe = await models.probe("openai:m")
+        models = Models({"OPENAI_BASE_URL": place.url}, egress, AT_HOME)
+        probe = await models.probe("openai:m", HOME)
     assert probe.seconds > 0
     assert place.requests[0].json()["max_tokens"] == 16
-    assert (await models.probe("scripted:test")).model == "test"
+    assert (await models.probe("scripted:test", HOME)).model == "test"
 
 
 async def test_a_probe_of_a_model_that_refuses_says_why(egress: Egress) -> None:
     async with upstream(plain(401, b"")) as place:
-        models = Models({"OPENAI_BASE_URL": place.url, "OPENAI_API_KEY": KEY}, egress)
+        models = Models({"OPENAI_BASE_URL": place.url, "OPENAI_API_KEY": KEY}, egress, AT_HOME)
         with pytest.raises(ModelError, match="OPENAI_API_KEY"):
-            await models.probe("openai:m")
+            await models.probe("openai:m", HOME)
 
 
 async def test_no_key_shows_in_a_repr(egress: Egress) -> None:
-    models = Models({"OPENAI_API_KEY": KEY}, egress)
-    resolved = models.resolve("openai:gpt-4o")
+    models = Models({"OPENAI_API_KEY": KEY}, egress, AT_HOME)
+    resolved = models.resolve("openai:gpt-4o", HOME)
     assert KEY not in repr(models) + repr(resolved) + repr(vars(resolved.provider))

@@ -16,6 +16,7 @@ from porch.models.keys import FILE, VARIABLES, ModelKeys
 from porch.models.pages import router as pages
 from porch.models.places import PLACES, try_first
 from porch.models.routes import router as routes
+from porch.models.sharing import Sharing
 from tests.conftest import FreshUrls
 from tests.http.app import Tenant, World, assembled
 from tests.http.client import Answer, Client
@@ -53,9 +54,11 @@ async def desk(fresh_urls: FreshUrls, tmp_path: Path) -> AsyncGenerator[Desk]:
         assembled(await fresh_urls(), [routes, pages]) as world,
     ):
         environ = {"OPENAI_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1"}
-        world.app.state.models = Models(environ, egress, keys=ModelKeys(tmp_path))
+        ada = await world.tenant("ada")
+        world.app.state.models = Models(environ, egress, Sharing(ada.workspace), keys=ModelKeys(tmp_path))
+        world.app.state.home = ada.workspace
         world.app.state.default_model = "local:smollm2"
-        yield Desk(world, await world.tenant("ada"), place, tmp_path / FILE)
+        yield Desk(world, ada, place, tmp_path / FILE)
 
 
 async def test_the_list_tells_state_and_abilities_of_every_provider(desk: Desk) -> None:
@@ -72,7 +75,9 @@ async def test_the_list_tells_state_and_abilities_of_every_provider(desk: Desk) 
 
 async def test_of_openai_itself_the_table_of_models_is_told(desk: Desk) -> None:
     async with Egress() as egress:
-        desk.world.app.state.models = Models({"OPENAI_API_KEY": KEY, "OLLAMA_HOST": "127.0.0.1:1"}, egress)
+        desk.world.app.state.models = Models(
+            {"OPENAI_API_KEY": KEY, "OLLAMA_HOST": "127.0.0.1:1"}, egress, Sharing(desk.ada.workspace)
+        )
         told = (await desk.client.get("/api/v1/models")).json["items"]
     listed = next(item["models"] for item in told if item["provider"] == "openai")
     four = next(model for model in listed if model["name"] == "openai:gpt-4o")

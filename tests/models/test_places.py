@@ -14,6 +14,7 @@ from porch.models.catalogue import find_card
 from porch.models.keys import VARIABLES, ModelKeys
 from porch.models.places import PLACES, find_place, try_first
 from porch.providers.chat_completions.profiles import PROFILES
+from tests.home import AT_HOME, HOME
 from tests.providers import messages as claude
 from tests.providers.asking import KEY, ask, request
 from tests.providers.upstream import DONE, SAY, STOP, Behaviour, Exchange, answer, plain, upstream
@@ -41,7 +42,7 @@ async def asked(egress: Egress, name: str, behaviour: Behaviour, tokens: int | N
     """The request that a question to this model came to."""
     place = PLACES[name.partition(":")[0]]
     async with upstream(behaviour) as server:
-        resolved = Models({place.variable: server.url, place.key: KEY}, egress).resolve(name)
+        resolved = Models({place.variable: server.url, place.key: KEY}, egress, AT_HOME).resolve(name, HOME)
         question = request(model=resolved.model, settings=ModelSettings(max_output_tokens=tokens))
         assert (await ask(resolved.provider, question)).text() == "Hi"
     return server.requests[0]
@@ -61,7 +62,9 @@ async def test_thoughts_between_tags_at_an_answers_head_are_no_text_where_people
 ) -> None:
     tagged = answer(said("<thi"), said("nk>Hm.</think>\n"), said("Hi, <think>"), said("!"), STOP, DONE)
     async with upstream(tagged) as server:
-        resolved = Models({PLACES[provider].variable: server.url}, egress).resolve(f"{provider}:m")
+        resolved = Models({PLACES[provider].variable: server.url}, egress, AT_HOME).resolve(
+            f"{provider}:m", HOME
+        )
         result = await ask(resolved.provider, request())
     assert (result.text("reasoning"), result.text()) == ("Hm.", "Hi, <think>!")
 
@@ -78,8 +81,8 @@ async def test_anthropics_address_may_be_given_with_its_version_or_without(
 ) -> None:
     async with upstream(MESSAGES) as place:
         url = place.url.removesuffix("/v1") + ending
-        models = Models({"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": KEY}, egress)
-        assert (await ask(models.resolve("anthropic:claude-x").provider, request())).text() == "Hi"
+        models = Models({"ANTHROPIC_BASE_URL": url, "ANTHROPIC_API_KEY": KEY}, egress, AT_HOME)
+        assert (await ask(models.resolve("anthropic:claude-x", HOME).provider, request())).text() == "Hi"
     assert place.requests[0].head.startswith("POST /v1/messages ")
     assert f"x-api-key: {KEY}" in place.requests[0].head
 
@@ -101,7 +104,7 @@ async def test_no_answer_longer_than_the_model_can_give_is_asked_for(egress: Egr
 async def test_what_a_provider_lacks_is_said_with_the_variable_to_set(egress: Egress, provider: str) -> None:
     place = PLACES[provider]
     with pytest.raises(ModelNotConfigured) as caught:
-        Models({}, egress).resolve(f"{provider}:m")
+        Models({}, egress, AT_HOME).resolve(f"{provider}:m", HOME)
     assert (place.key if place.url else place.variable) in caught.value.message
 
 
@@ -141,12 +144,12 @@ async def test_a_key_that_is_refused_while_an_agent_works_is_known_until_one_is_
 ) -> None:
     async with upstream(plain(401), CHAT) as place:
         environ = {"GROQ_BASE_URL": place.url, "GROQ_API_KEY": KEY, "OLLAMA_HOST": "127.0.0.1:1"}
-        models = Models(environ, egress)
-        provider = models.resolve("groq:m").provider
+        models = Models(environ, egress, AT_HOME)
+        provider = models.resolve("groq:m", HOME).provider
         result = await ask(provider, request())
         assert isinstance(result.error, ModelError)
         assert models.is_refused("groq")
-        told = next(item for item in await models.available(seconds=1) if item.provider == "groq")
+        told = next(item for item in await models.available(HOME, seconds=1) if item.provider == "groq")
         assert (told.ready, told.refused) == (False, True)
         assert (await ask(provider, request())).error is None
         assert not models.is_refused("groq")
@@ -154,8 +157,8 @@ async def test_a_key_that_is_refused_while_an_agent_works_is_known_until_one_is_
 
 async def test_openais_two_dialects_share_one_key(egress: Egress) -> None:
     async with upstream(plain(401)) as place:
-        models = Models({"OPENAI_BASE_URL": place.url, "OPENAI_API_KEY": KEY}, egress)
-        await ask(models.resolve("openai-responses:m").provider, request())
+        models = Models({"OPENAI_BASE_URL": place.url, "OPENAI_API_KEY": KEY}, egress, AT_HOME)
+        await ask(models.resolve("openai-responses:m", HOME).provider, request())
     assert models.is_refused("openai")
     assert models.is_refused("openai-responses")
 
@@ -172,11 +175,11 @@ def test_every_provider_stands_in_the_documentation_with_its_variables() -> None
 async def test_a_key_that_is_kept_for_any_provider_is_the_next_calls(egress: Egress, tmp_path: Path) -> None:
     async with upstream(MESSAGES, CHAT) as server:
         environ = {"ANTHROPIC_BASE_URL": server.url, "GROQ_BASE_URL": server.url}
-        models = Models(environ, egress, keys=ModelKeys(tmp_path))
+        models = Models(environ, egress, AT_HOME, keys=ModelKeys(tmp_path))
         for provider in ("anthropic", "groq"):
-            await models.keep_key(provider, KEY)
-            assert models.key_ending(provider) == KEY[-4:]
-            assert (await ask(models.resolve(f"{provider}:m").provider, request())).error is None
+            await models.keep_key(provider, KEY, HOME)
+            assert models.key_ending(provider, HOME) == KEY[-4:]
+            assert (await ask(models.resolve(f"{provider}:m", HOME).provider, request())).error is None
     assert f"x-api-key: {KEY}" in server.requests[0].head
     assert f"Authorization: Bearer {KEY}" in server.requests[1].head
     kept = ModelKeys(tmp_path).over({})

@@ -8,6 +8,7 @@ import pytest
 from porch.contract.errors import InvalidInput, ModelError
 from porch.egress import Egress
 from porch.models import Models, Trial, trials
+from tests.home import AT_HOME, HOME
 from tests.providers.asking import KEY
 from tests.providers.upstream import DONE, SAY, STOP, Behaviour, answer, hang, plain, then, upstream
 
@@ -24,9 +25,9 @@ async def egress() -> AsyncIterator[Egress]:
 
 async def tried(egress: Egress, behaviour: Behaviour) -> tuple[list[str], Trial | None]:
     async with upstream(behaviour) as place:
-        models = Models({"OPENROUTER_BASE_URL": place.url, "OPENROUTER_API_KEY": KEY}, egress)
+        models = Models({"OPENROUTER_BASE_URL": place.url, "OPENROUTER_API_KEY": KEY}, egress, AT_HOME)
         words: list[str] = []
-        async with aclosing(models.trial("openrouter:a/b")) as items:
+        async with aclosing(models.trial("openrouter:a/b", HOME)) as items:
             async for item in items:
                 if isinstance(item, Trial):
                     return words, item
@@ -67,4 +68,4 @@ async def test_long_silence_is_an_error(egress: Egress, monkeypatch: pytest.Monk
 
 async def test_a_name_that_nothing_answers_to_is_said_at_once(egress: Egress) -> None:
     with pytest.raises(InvalidInput):
-        Models({}, egress).trial("nobody:m")
+        Models({}, egress, AT_HOME).trial("nobody:m", HOME)

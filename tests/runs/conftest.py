@@ -21,6 +21,7 @@ from porch.plugins.service import Tools
 from porch.runs.service import Runs, Started
 from porch.runs.stream import EventStream
 from porch.storage.database import Database
+from tests.home import EVERYBODY
 from tests.runs.sink import Sink
 
 LEASE = 4.0
@@ -86,7 +87,7 @@ class Desk:
     async def another(self, tools: Tools | None = None) -> Runs:
         """The runs of a second process on the same database."""
         assert self.egress
-        runs = Runs(self.database, Models({}, self.egress), tools or Tools(), lease_seconds=LEASE)
+        runs = Runs(self.database, Models({}, self.egress, EVERYBODY), tools or Tools(), lease_seconds=LEASE)
         await runs.start()
         self.others.append(runs)
         return runs
@@ -104,7 +105,7 @@ async def desk(database: Database) -> AsyncIterator[Desk]:
         await connection.execute("SELECT porch.ensure_operator($1, 'Ada', $2, 'ada')", user, workspace)
     principal = Principal("user", user, workspace, "ada", "owner", frozenset({"admin:*"}), new_uuid())
     async with Egress() as egress:
-        runs = Runs(database, Models({}, egress), Tools(), lease_seconds=LEASE)
+        runs = Runs(database, Models({}, egress, EVERYBODY), Tools(), lease_seconds=LEASE)
         desk = Desk(database, principal, runs, egress=egress)
         await runs.start()
         yield desk

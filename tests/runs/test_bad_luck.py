@@ -13,6 +13,7 @@ from porch.egress import Egress, EgressSettings
 from porch.models.service import Models
 from porch.plugins.service import Tools
 from porch.runs.service import Runs
+from tests.home import EVERYBODY
 from tests.laws import check_run
 from tests.providers.asking import KEY
 from tests.providers.upstream import DONE, SAY, STOP, Behaviour, answer, hang, hang_up, plain, then, upstream
@@ -33,7 +34,7 @@ async def egress() -> AsyncIterator[Egress]:
 async def served(desk: Desk, egress: Egress, url: str) -> None:
     """Let the desk's runs ask a provider at this address."""
     environment = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": url}
-    runs = Runs(desk.database, Models(environment, egress), Tools(), lease_seconds=LEASE)
+    runs = Runs(desk.database, Models(environment, egress, EVERYBODY), Tools(), lease_seconds=LEASE)
     await runs.start()
     desk.others.append(desk.runs)
     desk.runs = runs

@@ -22,6 +22,7 @@ from porch.plugins.service import Tools
 from porch.runs.figures import Story, Told
 from porch.runs.record import RunRecord, list_runs
 from porch.runs.service import Runs
+from tests.home import EVERYBODY
 from tests.providers import messages as claude
 from tests.providers.upstream import answer, upstream
 from tests.runs.conftest import LEASE, Desk, types
@@ -41,7 +42,7 @@ async def ask_chain(desk: Desk, egress: Egress, behaviour: object, text: str) ->
     """Ask a model that fails and then the scripted one."""
     async with upstream(behaviour) as place:  # pyright: ignore[reportArgumentType]  # what `answer` gives
         environ = {"ANTHROPIC_BASE_URL": place.url}
-        runs = Runs(desk.database, Models(environ, egress), Tools(), lease_seconds=LEASE)
+        runs = Runs(desk.database, Models(environ, egress, EVERYBODY), Tools(), lease_seconds=LEASE)
         await runs.start()
         desk.others += [desk.runs, runs]
         desk.runs = runs

@@ -11,6 +11,7 @@ from porch.egress import Egress, EgressSettings
 from porch.models import Models
 from porch.plugins.service import Tools
 from porch.runs.service import Runs
+from tests.home import EVERYBODY
 from tests.laws import check_run
 from tests.providers.asking import KEY
 from tests.providers.upstream import SAY, Behaviour, Exchange, framed, upstream
@@ -42,7 +43,7 @@ def held() -> int:
 async def flooded(desk: Desk, egress: Egress, url: str) -> Runs:
     runs = Runs(
         desk.database,
-        Models({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY}, egress),
+        Models({"OPENAI_BASE_URL": url, "OPENAI_API_KEY": KEY}, egress, EVERYBODY),
         Tools(),
         lease_seconds=LEASE,
     )

@@ -21,6 +21,7 @@ from porch.runs.upkeep import JournalUpkeep
 from porch.storage.connection import Connection, connected
 from porch.storage.database import Database
 from porch.storage.partitions import tend_partitions
+from tests.home import EVERYBODY
 from tests.postgres import TestServer
 from tests.runs.conftest import LEASE, Desk
 from tests.runs.shelf import rows_of, shelve, story
@@ -48,7 +49,7 @@ async def counted(postgres: TestServer) -> AsyncIterator[tuple[Desk, Connection]
             await connection.execute("SELECT porch.ensure_operator($1, 'Ada', $2, 'ada')", user, workspace)
         await fill(admin, workspace)
         principal = Principal("user", user, workspace, "ada", "owner", frozenset({"admin:*"}), new_uuid())
-        runs = Runs(database, Models({}, egress), Tools(), lease_seconds=LEASE)
+        runs = Runs(database, Models({}, egress, EVERYBODY), Tools(), lease_seconds=LEASE)
         await runs.start()
         yield Desk(database, principal, runs, egress=egress), admin
         await runs.stop()

@@ -13,6 +13,7 @@ from porch.models.service import Models
 from porch.plugins.service import Tools
 from porch.runs.live import LiveRun, Row
 from porch.runs.service import Runs, Started
+from tests.home import EVERYBODY
 from tests.laws import check_run
 from tests.runs.conftest import LEASE, Desk, events_in
 from tests.runs.test_tails import follow, kept, tail_of
@@ -53,7 +54,7 @@ async def posted(desk: Desk) -> AsyncIterator[Posted]:
     async with valkey_server() as valkey:
         found: list[Runs] = []
         for _ in range(2):
-            models = Models({}, desk.egress)
+            models = Models({}, desk.egress, EVERYBODY)
             runs = Runs(desk.database, models, Tools(), lease_seconds=LEASE, live_url=valkey.url)
             await runs.start()
             found.append(runs)

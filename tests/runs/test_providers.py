@@ -8,6 +8,7 @@ import pytest
 from porch.contract.events import Cost, RunFailed, RunFinished, UsageReported
 from porch.egress import Egress
 from porch.models import Models
+from porch.models.sharing import Sharing
 from porch.plugins.service import Tools
 from porch.runs.service import Runs
 from tests.laws import check_run
@@ -38,7 +39,7 @@ async def egress() -> AsyncIterator[Egress]:
 
 async def served(desk: Desk, egress: Egress, **environ: str) -> Models:
     """Let the desk's runs ask providers by these variables."""
-    models = Models(environ, egress)
+    models = Models(environ, egress, Sharing(desk.principal.workspace))
     runs = Runs(desk.database, models, Tools(), lease_seconds=LEASE)
     await runs.start()
     desk.others += [desk.runs, runs]

@@ -30,6 +30,7 @@ from porch.runs.lease import LeaseLost
 from porch.runs.service import Runs
 from porch.storage.connection import Connection, Record
 from porch.storage.database import Database
+from tests.home import EVERYBODY
 from tests.laws import check_run
 from tests.runs.conftest import Desk, events_in, types
 from tests.runs.sink import Sink
@@ -344,7 +345,7 @@ async def test_what_is_abandoned_is_taken_over_at_once_however_much_it_is(
     await desk.runs.stop()
     assert desk.egress
     # It looks but once in a minute.
-    second = Runs(desk.database, Models({}, desk.egress), Tools(), lease_seconds=480)
+    second = Runs(desk.database, Models({}, desk.egress, EVERYBODY), Tools(), lease_seconds=480)
     desk.others.append(second)
     await second.start()
     for each in started:

@@ -97,6 +97,16 @@ async def test_another_workspace_sees_nothing_of_it(house: House) -> None:
     assert "scripted" not in page
 
 
+async def test_how_the_server_s_starts_went_is_for_the_home_workspace_alone(house: House) -> None:
+    neighbour = await house.world.tenant("neighbour")
+    page = said((await neighbour.client.get("/status/latency")).body.decode())
+    assert "Starts that failed" in said(await page_of(house))
+    assert "Starts that failed" not in page
+    assert "First start took" not in page
+    assert "/metrics" not in page
+    assert "From the workspace's making" in page
+
+
 async def test_only_who_administers_the_workspace_sees_it(house: House) -> None:
     member: Client = await house.world.member(house.ada, "editor", ["read:*", "write:*", "run:*"])
     assert (await member.get("/status/latency")).status == 403

@@ -11,6 +11,7 @@ import pytest
 from porch.egress import Egress
 from porch.identity.authentication import Authenticator
 from porch.models.service import Models
+from porch.models.sharing import Sharing
 from porch.plugins.service import Tools
 from porch.runs.service import Runs
 from porch.settings import Settings
@@ -18,6 +19,7 @@ from porch.storage.database import Database
 from porch.storage.embedded import PostgresUrls
 from porch.web.app import Rooms, build_app
 from tests.conftest import FreshUrls
+from tests.home import AT_HOME
 from tests.http.app import Tenant, World
 from tests.http.client import Answer
 
@@ -56,12 +58,15 @@ async def furnished(urls: PostgresUrls, environ: Mapping[str, str]) -> AsyncGene
     database = await Database.connect(urls.app, pool_size=4)
     authenticator = Authenticator(database)
     async with Egress() as egress:
-        models, tools = Models(environ, egress), Tools()
+        models, tools = Models(environ, egress, AT_HOME), Tools()
         runs = Runs(database, models, tools, lease_seconds=4)
         await runs.start()
         app = build_app(Settings(), Rooms(database, authenticator, models, tools, runs, None, egress))
         world = World(app, database, urls)
-        yield House(world, runs, await world.tenant(f"ada-{next(_numbers)}"))
+        ada = await world.tenant(f"ada-{next(_numbers)}")
+        models.sharing = Sharing(ada.workspace)
+        app.state.home = ada.workspace
+        yield House(world, runs, ada)
         await runs.stop()
         await authenticator.close()
         await database.close()

@@ -7,6 +7,7 @@ import pytest
 from porch.agents.views import calls_no_tools
 from porch.egress import Egress
 from porch.models import Models
+from porch.models.sharing import Sharing
 from porch.web.pages import router
 from tests.agents.test_conversations import begin
 from tests.http.app import DEFINITION, Tenant, World, assembled
@@ -61,8 +62,10 @@ async def test_a_first_agent_thinks_with_what_another_server_lists_or_what_one_t
     world: World, ada: Tenant, listed: bytes, typed: bool
 ) -> None:
     async with Egress() as egress, upstream(plain(200, listed)) as place:
-        models = Models({"OPENAI_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1"}, egress)
-        await models.available(seconds=3)
+        models = Models(
+            {"OPENAI_BASE_URL": place.url, "OLLAMA_HOST": "127.0.0.1:1"}, egress, Sharing(ada.workspace)
+        )
+        await models.available(ada.workspace, seconds=3)
         world.app.state.models, world.app.state.default_model = models, "scripted:demo"
         page = (await ada.client.get("/")).body.decode()
     assert ('<input class="input" id="field-model"' in page) is typed

@@ -183,7 +183,7 @@ async def meet_agent(request: Request, principal: AgentRunner, ws: str, agent: s
         agent=await heading(request, principal, found) | names_of(answering, found.handle),
         questions=answering.questions,
         may_write=may_write(principal, found),
-        warnings=warnings_of(request, answering),
+        warnings=warnings_of(request, principal, answering),
         toolless=toolless(answering) if answering.tools else "",
     )
 
@@ -212,10 +212,10 @@ async def _editor(
         conflict=conflict,
         tools=tools,
         options=setting_options(sheet, tools),
-        chosen=chosen_models(request, sheet),
+        chosen=chosen_models(request, principal, sheet),
         may_try=principal.allows("admin", "models"),
-        models=await model_offers(request),
-        warnings=warnings_of(request, agent.draft),
+        models=await model_offers(request, principal),
+        warnings=warnings_of(request, principal, agent.draft),
         questions=agent.draft.questions,
         may_write=may_write(principal, agent),
     )
@@ -250,7 +250,7 @@ async def _new_form(
     error: InvalidInput | Conflict | None = None,
 ) -> Response:
     errors = _errors(error, {"model": values["model"]})
-    offers = await model_offers(request)
+    offers = await model_offers(request, principal)
     return show(
         request,
         "new",

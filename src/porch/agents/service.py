@@ -24,8 +24,11 @@ MAX_NOTE_BYTES = 2000
 # What is read at once of agents that are read all.
 PAGE_AGENTS = 200
 
-DefinitionCheck = Callable[[Definition], list[str]]
-"""From a definition to warnings, such as a key that is not set. Raises InvalidInput for unknown models and tools."""
+DefinitionCheck = Callable[[Definition, UUID], list[str]]
+"""From a definition and its workspace to warnings, such as a key that is not set.
+
+Raises InvalidInput for unknown models and tools.
+"""
 
 AgentChanged = Callable[[UUID, UUID], None]
 """Told of a workspace's agent that was changed, published or deleted."""
@@ -36,7 +39,7 @@ class Agents:
     """The agents of a database. `check` is asked before a definition is kept, and `changed` is told afterwards."""
 
     database: Database
-    check: DefinitionCheck = lambda _: []
+    check: DefinitionCheck = lambda _definition, _workspace: []
     changed: AgentChanged = lambda _workspace, _agent: None
 
     @retried
@@ -44,7 +47,7 @@ class Agents:
         """A new agent from the JSON value of its definition, and warnings. Raises InvalidInput, Conflict."""
         principal.require("write", "agents")
         checked = read_definition(definition)
-        warnings = self.check(checked)
+        warnings = self.check(checked, principal.workspace)
         async with self.database.tenant(principal.workspace) as connection:
             return await store.insert_agent(connection, principal.workspace, checked), warnings
 
@@ -125,7 +128,7 @@ class Agents:
         async with self.database.tenant(principal.workspace) as connection:
             found = await reach_agent(connection, principal, agent, "write", lock=True)
             check_revision(found, revision)
-            warnings = self.check(found.draft)
+            warnings = self.check(found.draft, principal.workspace)
             latest = await self._latest(connection, principal, found)
             if latest is not None and latest.content_hash == content_hash(found.draft):
                 return found, latest, False, warnings
@@ -161,7 +164,7 @@ class Agents:
             found = await reach_agent(connection, principal, agent, "write", lock=True)
             check_revision(found, revision)
             checked = read_definition(make(found.draft))
-            warnings = self.check(checked)
+            warnings = self.check(checked, principal.workspace)
             changed = await store.update_draft(connection, principal.workspace, found.id, checked)
         self.changed(principal.workspace, found.id)
         return changed, warnings

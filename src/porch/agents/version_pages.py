@@ -149,7 +149,7 @@ async def _review(
         latest=version_view(latest) if latest else None,
         differences=difference_view(latest.definition, agent.draft) if latest else [],
         fields=[] if latest else definition_view(agent.draft),
-        warnings=warnings_of(request, agent.draft),
+        warnings=warnings_of(request, principal, agent.draft),
     )
 
 

@@ -140,13 +140,13 @@ def template_view(template: Template) -> View:
     }
 
 
-async def model_offers(request: Request) -> list[View]:
-    """The providers of this installation, each with its state and the names to choose from."""
+async def model_offers(request: Request, principal: Principal) -> list[View]:
+    """The providers that the workspace may use, and the others, each with its state and the names to choose from."""
     models = cast("Models | None", getattr(request.app.state, "models", None))
     if models is None:
         return []
     offers: list[View] = []
-    for found in await models.available(seconds=OLLAMA_SECONDS):
+    for found in await models.available(principal.workspace, seconds=OLLAMA_SECONDS):
         names = choice(found) if found.ready else []
         offers.append(
             {
@@ -161,14 +161,15 @@ async def model_offers(request: Request) -> list[View]:
     return offers
 
 
-def chosen_models(request: Request, sheet: Sheet) -> View:
+def chosen_models(request: Request, principal: Principal, sheet: Sheet) -> View:
     """What the models that stand in a sheet can do, and what keeps them from it."""
     models = cast("Models | None", getattr(request.app.state, "models", None))
     names = [sheet.get("model", ""), *sheet.get("fallbacks", "").split("\n")]
     if models is None:
         return {"models": [], "toolless": []}
     written = [name.strip() for name in names if name.strip()]
-    return chain_view(models, written, uses_tools=any(name.startswith(TOOL) for name in sheet))
+    uses_tools = any(name.startswith(TOOL) for name in sheet)
+    return chain_view(models, written, principal.workspace, uses_tools=uses_tools)
 
 
 def tool_offers(request: Request, sheet: Sheet) -> list[View]:
@@ -246,10 +247,10 @@ async def heading(request: Request, principal: Principal, agent: Agent) -> View:
     return agent_view(principal, agent, published.get(agent.id))
 
 
-def warnings_of(request: Request, draft: Definition) -> list[str]:
+def warnings_of(request: Request, principal: Principal, draft: Definition) -> list[str]:
     """What keeps a draft from answering as things are: a key that is not set, a tool that is gone."""
     try:
-        return [legible(warning) for warning in agents_of(request).check(draft)]
+        return [legible(warning) for warning in agents_of(request).check(draft, principal.workspace)]
     except InvalidInput as error:
         return [legible(error.message)]
 

@@ -37,6 +37,7 @@ async def examine(invocation: Invocation) -> AsyncIterator[Check]:
     yield check_python()
     try:
         resolved = invocation.resolve()
+        check_shared(resolved.settings)
     except SetupError as error:
         yield Check(
             "Settings", "wrong", error.message, "correct it; docs/configuration.md lists all settings"
@@ -80,6 +81,13 @@ def check_settings(resolved: Resolved) -> Check:
                 found = f"{file} holds a database's password and can be read by others"
                 return Check("Settings", "warning", found, f"chmod 600 {file}")
     return Check("Settings", "ok", given or "all at their defaults")
+
+
+def check_shared(settings: Settings) -> None:
+    """Raise SetupError for a provider that is to be shared and that there is not."""
+    from porch.models.sharing import read_shared
+
+    read_shared(settings.shared_providers)
 
 
 def check_folder(path: Path) -> Check:

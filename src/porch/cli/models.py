@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 
@@ -32,6 +33,8 @@ SIGNS = {
     "not set up": ("·", "dim"),
 }
 Record = dict[str, Any]
+# A command has the environment and the data folder before it, which serve it as they serve the home workspace.
+OWN = UUID(int=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ async def _look(local: "LocalModel | None", data_dir: "Path", bounds: "EgressSet
     async with opened(local, data_dir, bounds) as models:
 
         def record(name: str) -> Record:
-            return model_record(name, models.card_of(name), models.price_of(name))
+            return model_record(name, models.card_of(name, OWN), models.price_of(name, OWN))
 
         return [
             Row(
@@ -137,7 +140,7 @@ async def _look(local: "LocalModel | None", data_dir: "Path", bounds: "EgressSet
                 [record(name) for name in promised(offer.provider)] if offer.unset else [],
                 keeper(offer.provider),
             )
-            for offer in await list_offers(models, seconds=2)
+            for offer in await list_offers(models, OWN, seconds=2)
         ]
 
 
@@ -173,7 +176,7 @@ async def look_around(
     Waits no longer than `seconds` for what must be asked, which goes out as `bounds` say.
     """
     async with opened(local, data_dir, bounds) as models:
-        return await models.available(seconds=seconds)
+        return await models.available(OWN, seconds=seconds)
 
 
 @asynccontextmanager
@@ -186,10 +189,12 @@ async def opened(
     from porch.egress import Egress
     from porch.models import Models
     from porch.models.keys import ModelKeys
+    from porch.models.sharing import Sharing
 
     egress = Egress(bounds)
     await egress.open()
     try:
-        yield Models(dict(os.environ), egress, local, ModelKeys(data_dir) if data_dir else None)
+        keys = ModelKeys(data_dir) if data_dir else None
+        yield Models(dict(os.environ), egress, Sharing(OWN), local, keys)
     finally:
         await egress.close()

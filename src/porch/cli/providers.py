@@ -68,7 +68,7 @@ async def _ask_all(
     names: Sequence[str], settings: Any, *, quiet: bool
 ) -> tuple[list[Result], dict[str, str]]:
     """What came of each, and the providers that were not asked although they are ready, with why."""
-    from porch.cli.models import opened
+    from porch.cli.models import OWN, opened
     from porch.egress import EgressSettings
     from porch.models.local.process import LocalModel
 
@@ -76,7 +76,7 @@ async def _ask_all(
     local = LocalModel(settings.data_dir) if settings.local_model and _wants_local(names) else None
     try:
         async with opened(local, settings.data_dir, EgressSettings.read(settings)) as models:
-            found = await models.available(seconds=3)
+            found = await models.available(OWN, seconds=3)
             results = [await _ask(models, result, prose) for result in _choose(names, found)]
             return results, {} if names else _left_out(found)
     finally:
@@ -151,13 +151,14 @@ def _first_model(name: str, found: "Availability") -> Result:
 
 
 async def _ask(models: "Models", result: Result, prose: Prose | None) -> Result:
+    from porch.cli.models import OWN
     from porch.models import Trial
 
     if prose:
         prose.line(result.model or result.provider, "bold")
     if result.model and not result.error:
         try:
-            async with aclosing(models.trial(result.model)) as items:
+            async with aclosing(models.trial(result.model, OWN)) as items:
                 async for item in items:
                     if isinstance(item, Trial):
                         result.trial = item

@@ -37,7 +37,12 @@ class Requires(SecurityBase):
     """
 
     def __init__(
-        self, scope: str | None, on: Literal["object"] | None = None, *, guests: bool = False
+        self,
+        scope: str | None,
+        on: Literal["object"] | None = None,
+        *,
+        guests: bool = False,
+        home: bool = False,
     ) -> None:
         verb, _, kind = (scope or "read:any").partition(":")
         if verb not in get_args(Verb) or not (kind.isidentifier() or kind == "*"):
@@ -47,6 +52,7 @@ class Requires(SecurityBase):
         self.kind = kind
         self.on_object = on == "object"
         self.guests = guests
+        self.home = home
         self.model = HTTPBearer(
             description="A personal access token: `porch_pat_…`.", bearerFormat="porch_pat"
         )
@@ -61,6 +67,8 @@ class Requires(SecurityBase):
         check_workspace(principal, request.path_params.get("ws"))
         if self.scope and not principal.allows(self.verb, self.kind) and not self._has_narrowed(principal):
             raise Forbidden(f"This credential lacks the scope {self.scope!r}; use a token that has it.")
+        if self.home:
+            check_home(principal, request.app.state.home)
         return principal
 
     async def _authenticate(self, request: Request) -> Principal:
@@ -91,15 +99,22 @@ class Public:
         return
 
 
-def requires(scope: str | None = None, *, on: Literal["object"] | None = None, guests: bool = False) -> Any:
+def requires(
+    scope: str | None = None,
+    *,
+    on: Literal["object"] | None = None,
+    guests: bool = False,
+    home: bool = False,
+) -> Any:
     """The principal of a request, which must hold `verb:kind`. For `Annotated[Principal, requires(…)]`.
 
     It comes from a bearer token, or else from a session's cookie, whose requests need a CSRF token besides.
     Without a scope any credential will do. With `on="object"` a credential narrowed to single objects
     (`verb:kind:id`) passes too; the service then checks the object it has loaded. With `guests=True` guests of
-    embedded agents may come, from pages of their site.
+    embedded agents may come, from pages of their site. With `home=True` it must be a credential of the home workspace:
+    what lies behind is the whole installation's.
     """
-    return Depends(Requires(scope, on, guests=guests))
+    return Depends(Requires(scope, on, guests=guests, home=home))
 
 
 def public(*, guests: bool = False) -> Any:
@@ -160,6 +175,15 @@ def check_workspace(principal: Principal, named: str | None) -> None:
     raise NotFound(
         f"There is no workspace {named[:80]!r} for this credential; it reaches {principal.workspace_handle!r}."
     )
+
+
+def check_home(principal: Principal, home: UUID) -> None:
+    """Raise Forbidden unless the principal is of the home workspace, which is whoever's runs the installation."""
+    if principal.workspace != home:
+        raise Forbidden(
+            "This is the whole installation's, and only whoever runs it can do it: use a credential of its first "
+            "workspace."
+        )
 
 
 def sent_origin(request: Request) -> str | None:

@@ -43,8 +43,8 @@ IMPERSONAL = frozenset(
 )
 
 
-async def ensure_operator(database: Database, data_dir: Path, url: str) -> Credentials:
-    """Sees to it that the operator, their workspace and a working `credentials.json` are there.
+async def ensure_operator(database: Database, data_dir: Path, url: str) -> tuple[Credentials, Operator]:
+    """Sees to it that the operator, their workspace and a working `credentials.json` are there, and answers both.
 
     A file whose token works is kept and gets this `url`; a missing or broken one is replaced by one with a
     fresh token, and the one before is revoked. Raises SetupError when the folder cannot be written.
@@ -59,7 +59,7 @@ async def ensure_operator(database: Database, data_dir: Path, url: str) -> Crede
     credentials = Credentials(url=url, token=kept, workspace=operator.handle)
     if read_credentials(path) != credentials or _is_open(path):
         write_credentials(path, credentials)
-    return credentials
+    return credentials, operator
 
 
 def read_credentials(path: Path) -> Credentials | None:

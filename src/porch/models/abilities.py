@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from porch.contract.errors import InvalidInput
 from porch.models.catalogue import UNKNOWN_CONTEXT, ModelCard
@@ -71,7 +72,7 @@ def amount_words(amount: Decimal, currency: str) -> str:
     return f"{SIGNS.get(currency, currency + ' ')}{amount:,.{max(2, len(cents))}f}"
 
 
-def chain_view(models: Models, names: Sequence[str], *, uses_tools: bool) -> View:
+def chain_view(models: Models, names: Sequence[str], workspace: UUID, *, uses_tools: bool) -> View:
     """The models that an agent tries in turn: what each can do, what keeps it from being asked, and warnings.
 
     A name that is no name yet says so; nobody has finished typing it.
@@ -79,17 +80,18 @@ def chain_view(models: Models, names: Sequence[str], *, uses_tools: bool) -> Vie
     rows: list[View] = []
     toolless: list[str] = []
     for name in names[:MAX_NAMES]:
-        card = models.card_of(name)
-        row = model_view(name, card, models.price_of(name)) | {"fault": _fault(models, name)}
+        card = models.card_of(name, workspace)
+        row = model_view(name, card, models.price_of(name, workspace))
+        row["fault"] = _fault(models, name, workspace)
         rows.append(row)
         if uses_tools and card.known and not card.tools:
             toolless.append(row["name"])
     return {"models": rows, "toolless": toolless}
 
 
-def _fault(models: Models, name: str) -> str:
+def _fault(models: Models, name: str, workspace: UUID) -> str:
     try:
-        models.resolve(name)
+        models.resolve(name, workspace)
     except InvalidInput as error:
         return error.message
     return ""

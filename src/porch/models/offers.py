@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from uuid import UUID
 
 from porch.contract.errors import ModelError
 from porch.models.availability import Availability
@@ -28,7 +29,8 @@ class Offer:
     """A provider as found. `models` are whole names with what is known of each; a provider may have more.
 
     `state` is as of an Availability; `variable` is where its key would be found, `key_page` where one gets
-    a key ("" where there is none). `usual` ones are shown to everybody; of the others those that are not `unset`.
+    a key ("" where there is none, and in every workspace but the home one, which takes no keys). `usual` ones are shown
+    to everybody; of the others those that are not `unset`.
     """
 
     provider: str
@@ -58,12 +60,12 @@ class Offer:
         return self.ready or self.refused
 
 
-async def list_offers(models: Models, *, seconds: float = 0.3) -> list[Offer]:
-    """Every provider. Waits for Ollama no longer than `seconds`."""
-    return [_offer(models, found) for found in await models.available(seconds=seconds)]
+async def list_offers(models: Models, workspace: UUID, *, seconds: float = 0.3) -> list[Offer]:
+    """Every provider, as the workspace may use it. Waits for Ollama no longer than `seconds`."""
+    return [_offer(models, found, workspace) for found in await models.available(workspace, seconds=seconds)]
 
 
-async def measure(models: Models, name: str) -> int:
+async def measure(models: Models, name: str, workspace: UUID) -> int:
     """Ask a model for a word: milliseconds to its first sign of life.
 
     Raises InvalidInput, ModelNotConfigured, and ModelError when it refuses or is silent.
@@ -71,7 +73,7 @@ async def measure(models: Models, name: str) -> int:
     started = time.perf_counter()
     try:
         async with asyncio.timeout(PROBE_SECONDS):
-            await models.probe(name)
+            await models.probe(name, workspace)
     except TimeoutError:
         raise ModelError(
             f"{name[:80]!r} said nothing for {PROBE_SECONDS:.0f} seconds. Try again, or choose another model.",
@@ -82,17 +84,17 @@ async def measure(models: Models, name: str) -> int:
     return round((time.perf_counter() - started) * 1000)
 
 
-def _offer(models: Models, found: Availability) -> Offer:
-    place = PLACES.get(found.provider)
+def _offer(models: Models, found: Availability, workspace: UUID) -> Offer:
+    place = PLACES.get(found.provider) if models.sharing.is_home(workspace) else None
     return Offer(
         provider=found.provider,
         label=found.label,
         ready=found.ready,
         note=found.note,
         state=found.state,
-        takes_key=found.provider in VARIABLES,
-        key=_key(models, found),
-        models=[(name, models.card_of(name)) for name in choice(found)],
+        takes_key=place is not None and found.provider in VARIABLES,
+        key=_key(models, found, workspace),
+        models=[(name, models.card_of(name, workspace)) for name in choice(found)],
         refused=found.refused,
         elsewhere=found.elsewhere,
         usual=found.usual,
@@ -116,8 +118,8 @@ def promised(provider: str) -> list[str]:
     return [f"{provider}:{name}" for name in known_models(provider)]
 
 
-def _key(models: Models, found: Availability) -> KeySource | None:
-    ending = models.key_ending(found.provider)
+def _key(models: Models, found: Availability, workspace: UUID) -> KeySource | None:
+    ending = models.key_ending(found.provider, workspace)
     if ending is not None:
         return KeySource("kept", PLACES[found.provider].key, ending)
     return KeySource("environment", found.key) if found.key else None

@@ -1,14 +1,15 @@
 """`/models`: who can answer here, what each can do, keys, and a test on the spot. Every form works without scripts."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
+from uuid import UUID
 
 from fastapi import Path, Query, Request
 from starlette.responses import Response
 
 from porch.contract.errors import InvalidInput, PorchError
 from porch.contract.principal import Principal
-from porch.http.auth import requires
 from porch.http.event_stream import EventResponse
 from porch.http.pages import form, page_router, redirect, render
 from porch.models.abilities import MAX_NAMES, View, chain_view, model_view
@@ -16,7 +17,7 @@ from porch.models.availability import BUNDLED_LABEL
 from porch.models.keys import log
 from porch.models.offers import Offer, list_offers, measure, promised
 from porch.models.places import PLACES, try_first
-from porch.models.routes import default_model, installed
+from porch.models.routes import Administers, Keeps, Reads, default_model, installed
 from porch.models.service import Models
 from porch.models.trial_events import tell
 
@@ -27,8 +28,6 @@ FIRST, SHOWN, PROMISED = 6, 40, 6
 TONES = {"refused": "danger", "not reached": "warn", "ready": "good", "not set up": "warn"}
 MAX_NAME = 200
 
-Reads = Annotated[Principal, requires("read:models")]
-Administers = Annotated[Principal, requires("admin:models")]
 Provider = Annotated[str, Path()]
 Chosen = Annotated[tuple[str, ...], Query()]
 
@@ -40,18 +39,18 @@ async def get_models(request: Request, principal: Reads) -> Response:
 
 
 @router.get("/models/abilities")
-async def get_abilities(request: Request, _: Reads, model: Chosen = (), tools: str = "") -> Response:
+async def get_abilities(request: Request, principal: Reads, model: Chosen = (), tools: str = "") -> Response:
     """What these models can do, as a piece of the page in which somebody is choosing them."""
     names = [name.strip()[:MAX_NAME] for name in model[:MAX_NAMES] if name.strip()]
-    view = chain_view(installed(request), names, uses_tools=tools == "yes")
+    view = chain_view(installed(request), names, principal.workspace, uses_tools=tools == "yes")
     return render(request, "models/abilities.html", view=view)
 
 
 @router.post("/models/test/stream")
-async def post_trial(request: Request, _: Administers) -> Response:
+async def post_trial(request: Request, principal: Administers) -> Response:
     """Ask a model for a sentence and stream it; what goes wrong is told in the stream."""
     name = (await form(request)).get("model", "").strip()[:MAX_NAME]
-    return EventResponse(tell(name, installed(request).trial))
+    return EventResponse(tell(name, partial(installed(request).trial, workspace=principal.workspace)))
 
 
 @router.post("/models/test")
@@ -62,7 +61,7 @@ async def post_test(request: Request, principal: Administers) -> Response:
         problem = 'Which model? Write its whole name, such as "local:smollm2".'
         return await _page(request, principal, 422, problem=problem)
     try:
-        took = await measure(installed(request), name)
+        took = await measure(installed(request), name, principal.workspace)
     except PorchError as error:
         return await _page(request, principal, _status(error), problem=error.message, tried=name)
     said = f"{name} answers: its first sign of life came after {took:,} ms."
@@ -70,12 +69,12 @@ async def post_test(request: Request, principal: Administers) -> Response:
 
 
 @router.post("/models/keys/{provider}")
-async def post_key(request: Request, principal: Administers, provider: Provider) -> Response:
+async def post_key(request: Request, principal: Keeps, provider: Provider) -> Response:
     """Keep a key and try it at once."""
     sent = await form(request)
     models = installed(request)
     try:
-        await models.keep_key(provider, sent.get("key", ""))
+        await models.keep_key(provider, sent.get("key", ""), principal.workspace)
     except InvalidInput as error:
         wrong = {provider: error.message}
         return await _page(request, principal, error.status, wrong=wrong, open_key=provider)
@@ -86,7 +85,7 @@ async def post_key(request: Request, principal: Administers, provider: Provider)
             request, "/models", flash="The key is kept. Test a model with it, to be sure that it works."
         )
     try:
-        took = await measure(models, name)
+        took = await measure(models, name, principal.workspace)
     except PorchError as error:
         problem = f"The key is kept, but the test failed. {error.message}"
         return await _page(request, principal, _status(error), problem=problem, tried=name, open_key=provider)
@@ -95,9 +94,9 @@ async def post_key(request: Request, principal: Administers, provider: Provider)
 
 
 @router.post("/models/keys/{provider}/remove")
-async def post_key_removal(request: Request, principal: Administers, provider: Provider) -> Response:
+async def post_key_removal(request: Request, principal: Keeps, provider: Provider) -> Response:
     """Forget a kept key."""
-    await installed(request).forget_key(provider)
+    await installed(request).forget_key(provider, principal.workspace)
     log.info("The key of %s was removed by %s", provider, principal.label)
     return redirect(request, "/models", flash="The key is removed. Agents that need it say so when asked.")
 
@@ -109,13 +108,14 @@ def _status(error: PorchError) -> int:
 
 async def _page(request: Request, principal: Principal, status: int = 200, **more: Any) -> Response:
     models = installed(request)
-    offers = await list_offers(models)
+    workspace, at_home = principal.workspace, models.sharing.is_home(principal.workspace)
+    offers = await list_offers(models, workspace)
     may_change = principal.allows("admin", "models")
     told: dict[str, Any] = {"said": "", "problem": "", "tried": "", "wrong": {}, "open_key": "", **more}
-    views = [offer_view(models, offer, telling=may_change) for offer in offers]
+    views = [offer_view(models, offer, workspace, telling=may_change) for offer in offers]
     others = [view for view in views if not view["set_up"]]
     # A house in which only what needs no key can answer is shown at once where to get one.
-    keyless = not any(view["set_up"] and view["takes_key"] for view in views)
+    keyless = at_home and not any(view["set_up"] and view["takes_key"] for view in views)
     offered = [view for view in others if keyless and view["usual"]]
     folded = [view for view in others if view not in offered]
     return render(
@@ -130,11 +130,12 @@ async def _page(request: Request, principal: Principal, status: int = 200, **mor
         names=[name for offer in offers if offer.tried for name, _ in offer.models],
         default=default_model(request),
         may_change=may_change,
+        at_home=at_home,
         **told,
     )
 
 
-def offer_view(models: Models, offer: Offer, *, telling: bool = False) -> View:
+def offer_view(models: Models, offer: Offer, workspace: UUID, *, telling: bool = False) -> View:
     """A provider as its card or its line shows it; `telling`: with the end of its key."""
     place = PLACES.get(offer.provider)
     return {
@@ -158,9 +159,11 @@ def offer_view(models: Models, offer: Offer, *, telling: bool = False) -> View:
         "try_with": _try_with(offer),
         # What shares another's key has mostly its models too, which stand there.
         "first": 0 if place and place.keeper else FIRST,
-        "models": [model_view(name, card, models.price_of(name)) for name, card in offer.models[:SHOWN]],
+        "models": [
+            model_view(name, card, models.price_of(name, workspace)) for name, card in offer.models[:SHOWN]
+        ],
         "more": max(0, len(offer.models) - SHOWN),
-        "promised": [] if offer.tried else _promised(models, offer.provider),
+        "promised": [] if offer.tried else _promised(models, offer.provider, workspace),
     }
 
 
@@ -171,10 +174,12 @@ def _try_with(offer: Offer) -> str:
     return offer.models[0][0] if offer.models else ""
 
 
-def _promised(models: Models, provider: str) -> list[View]:
+def _promised(models: Models, provider: str, workspace: UUID) -> list[View]:
     """What a key would bring, as far as the catalogue knows."""
     names = promised(provider)[:PROMISED]
-    return [model_view(name, models.card_of(name), models.price_of(name)) for name in names]
+    return [
+        model_view(name, models.card_of(name, workspace), models.price_of(name, workspace)) for name in names
+    ]
 
 
 def _sentence(offer: Offer) -> str:

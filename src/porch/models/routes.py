@@ -1,6 +1,7 @@
 """`/api/v1/models`: what can be asked here, the keys it takes, and whether a model answers."""
 
 from typing import Annotated, cast
+from uuid import UUID
 
 from fastapi import APIRouter, Path, Request
 from pydantic import ConfigDict, Field
@@ -20,6 +21,7 @@ router: APIRouter = api_router("/api/v1/models", "models")
 
 Reads = Annotated[Principal, requires("read:models")]
 Administers = Annotated[Principal, requires("admin:models")]
+Keeps = Annotated[Principal, requires("admin:models", home=True)]
 Provider = Annotated[
     str, Path(description="The provider, as it stands before the colon.", examples=["openai"])
 ]
@@ -32,7 +34,7 @@ class KeyBody(BodyModel):
     variable: str = Field(examples=["OPENAI_API_KEY"])
     last4: str = Field(
         examples=["x7Qa"],
-        description="Of a kept key, for those who may change it (`admin:models`); else empty.",
+        description="Of a kept key, for those who may change it (`admin:models` in the first workspace); else empty.",
     )
 
 
@@ -69,7 +71,9 @@ class ProviderBody(BodyModel):
     label: str = Field(examples=["OpenAI"])
     ready: bool
     note: str = Field(examples=["key kept by Porch"])
-    takes_key: bool = Field(description="Whether a key can be kept for it here.")
+    takes_key: bool = Field(
+        description="Whether a key can be kept for it here, which only the first workspace does."
+    )
     key: KeyBody | None
     models: list[ModelBody] = Field(description="Models known to be there; the provider may have more.")
 
@@ -110,31 +114,35 @@ async def list_models(request: Request, principal: Reads) -> Response:
     """Every provider with its state and its models."""
     telling = principal.allows("admin", "models")
     models = installed(request)
-    items = [_provider(models, offer, telling=telling) for offer in await list_offers(models)]
+    offers = await list_offers(models, principal.workspace)
+    items = [_provider(models, offer, principal.workspace, telling=telling) for offer in offers]
     return json_response({"default": default_model(request), "as_of": as_of(), "items": items})
 
 
 @router.put("/keys/{provider}", operation_id="keepModelKey", response_model=ProviderBody)
-async def keep_key(request: Request, principal: Administers, provider: Provider, body: NewKey) -> Response:
-    """Keep a provider's key, for the next model call on. It is never shown again."""
+async def keep_key(request: Request, principal: Keeps, provider: Provider, body: NewKey) -> Response:
+    """Keep a provider's key, for the next model call on. It is never shown again.
+
+    Keys are the whole installation's: this takes a credential of its first workspace.
+    """
     models = installed(request)
-    await models.keep_key(provider, body.key)
+    await models.keep_key(provider, body.key, principal.workspace)
     log.info("The key of %s was set by %s", provider, principal.label)
-    return json_response(await _found(models, provider))
+    return json_response(await _found(models, provider, principal.workspace))
 
 
 @router.delete("/keys/{provider}", operation_id="forgetModelKey", status_code=204)
-async def forget_key(request: Request, principal: Administers, provider: Provider) -> Response:
-    """Forget a kept key; one in the environment holds again."""
-    await installed(request).forget_key(provider)
+async def forget_key(request: Request, principal: Keeps, provider: Provider) -> Response:
+    """Forget a kept key; one in the environment holds again. It takes a credential of the first workspace."""
+    await installed(request).forget_key(provider, principal.workspace)
     log.info("The key of %s was removed by %s", provider, principal.label)
     return Response(status_code=204)
 
 
 @router.post("/test", operation_id="testModel", response_model=ProbeBody)
-async def probe_model(request: Request, _: Administers, body: ProbeRequest) -> Response:
+async def probe_model(request: Request, principal: Administers, body: ProbeRequest) -> Response:
     """Ask a model for one word. A problem says what keeps it from answering, and what to do."""
-    took = await measure(installed(request), body.model)
+    took = await measure(installed(request), body.model, principal.workspace)
     return json_response({"model": body.model, "first_token_ms": took})
 
 
@@ -148,12 +156,13 @@ def default_model(request: Request) -> str:
     return cast("str", request.app.state.default_model)
 
 
-async def _found(models: Models, provider: str) -> dict[str, object]:
-    offers = await list_offers(models, seconds=0.01)
-    return next(_provider(models, offer, telling=True) for offer in offers if offer.provider == provider)
+async def _found(models: Models, provider: str, workspace: UUID) -> dict[str, object]:
+    offers = await list_offers(models, workspace, seconds=0.01)
+    offer = next(offer for offer in offers if offer.provider == provider)
+    return _provider(models, offer, workspace, telling=True)
 
 
-def _provider(models: Models, offer: Offer, *, telling: bool) -> dict[str, object]:
+def _provider(models: Models, offer: Offer, workspace: UUID, *, telling: bool) -> dict[str, object]:
     """`telling`: with the end of its key."""
     key = offer.key
     return {
@@ -164,5 +173,5 @@ def _provider(models: Models, offer: Offer, *, telling: bool) -> dict[str, objec
         "takes_key": offer.takes_key,
         "key": key
         and {"source": key.source, "variable": key.variable, "last4": key.ending if telling else ""},
-        "models": [model_record(name, card, models.price_of(name)) for name, card in offer.models],
+        "models": [model_record(name, card, models.price_of(name, workspace)) for name, card in offer.models],
     }

@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from uuid import UUID
 
 from porch.contract.errors import InvalidInput, SetupError, Unavailable
 from porch.egress import Egress
@@ -28,6 +29,7 @@ from porch.models.metered import Metered
 from porch.models.places import PLACES, Place, find_place, is_elsewhere
 from porch.models.prices import Price, find_price
 from porch.models.refusals import Refusals
+from porch.models.sharing import Sharing, closed
 from porch.models.trials import Probe, Trial, probe, trial
 from porch.providers.request import Provider
 from porch.providers.scripted import Scripted
@@ -54,18 +56,20 @@ class Models:
     """The models of this installation.
 
     `environ` holds keys and addresses under their usual names; it is read here and nowhere else. `keys` are
-    those that people gave to Porch itself, which come first.
+    those that people gave to Porch itself, which come first. `sharing` says which workspaces both serve.
     """
 
     def __init__(
         self,
         environ: Mapping[str, str],
         egress: Egress,
+        sharing: Sharing,
         local: LocalModel | None = None,
         keys: ModelKeys | None = None,
     ) -> None:
         self._environ = keys.over(environ) if keys else environ
         self._keys = keys
+        self.sharing = sharing
         self._changing = asyncio.Lock()
         self._egress = egress
         self._local = local
@@ -84,21 +88,24 @@ class Models:
         }
         self._providers: dict[str, Provider] = {}
 
-    def resolve(self, name: str) -> ResolvedModel:
-        """The model of that name (`provider:model`).
+    def resolve(self, name: str, workspace: UUID) -> ResolvedModel:
+        """The model of that name (`provider:model`), for an agent of this workspace.
 
         Raises InvalidInput for a name that nothing answers to, ModelNotConfigured when a key, an address or
-        the weights are missing.
+        the weights are missing, or serve another workspace only.
         """
         provider, _, model = name.partition(":")
         if not model or (provider not in PLACES and provider not in self._makers):
             raise self._unknown(name, provider, model)
         if provider == "local":
             _check_bundled(model)
+        self.sharing.check(name, workspace)
         if provider not in self._providers:
             maker = self._makers.get(provider)
-            self._providers[provider] = maker(model) if maker else self._at(PLACES[provider], model)
-        card = self.card_of(name)
+            self._providers[provider] = (
+                maker(model) if maker else self._at(PLACES[provider], model, workspace)
+            )
+        card = self.card_of(name, workspace)
         context = self._ollama_window(card) if provider == "ollama" else card.context_tokens
         return ResolvedModel(
             provider=self._providers[provider],
@@ -109,17 +116,23 @@ class Models:
             card=card,
         )
 
-    async def available(self, *, seconds: float = 0.3) -> list[Availability]:
-        """Every provider with what was found for it: the usual ones first.
+    async def available(self, workspace: UUID, *, seconds: float = 0.3) -> list[Availability]:
+        """Every provider with what was found for it, as this workspace may know it: the usual ones first.
 
         Waits for Ollama, and for those that list their models, no longer than `seconds`; what was found within the
         last minute is told at once, with its age.
         """
-        own = [place for place in PLACES.values() if not place.keeper]
-        looks = [self._see(place, seconds) for place in own]
-        ollama, *seen = await asyncio.gather(self._ollama_lookout.see(seconds), *looks)
-        by_holder = dict(zip((place.name for place in own), seen, strict=True))
-        found = [_under(place, by_holder[place.holder]) for place in PLACES.values()]
+        served = {place.name for place in PLACES.values() if self.sharing.serves(place.name, workspace)}
+        holders = sorted({PLACES[name].holder for name in served})
+        looks = [self._see(PLACES[name], seconds) for name in holders]
+        ollama, *seen = await asyncio.gather(self._see_ollama(workspace, seconds), *looks)
+        by_holder = dict(zip(holders, seen, strict=True))
+        found = [
+            self.sharing.show(_under(place, by_holder[place.holder]), workspace)
+            if place.name in served
+            else closed(place.name, place.label, usual=place.usual)
+            for place in PLACES.values()
+        ]
         return [
             look_at_bundled(self._local.state if self._local is not None else "off"),
             *(item for item in found if item.usual),
@@ -144,47 +157,59 @@ class Models:
         key = self._environ.get(place.key) if place else None
         return place is not None and key is not None and self._refusals.has(place.holder, key)
 
-    def key_ending(self, provider: str) -> str | None:
-        """The last characters of the key that Porch itself keeps for a provider, None where it keeps none."""
-        place = PLACES.get(provider)
-        return self._keys.ending(place.holder) if self._keys and place else None
+    def key_ending(self, provider: str, workspace: UUID) -> str | None:
+        """The last characters of the key that Porch itself keeps for a provider.
 
-    async def keep_key(self, provider: str, key: str) -> None:
-        """Keep a key, for the next model call on. Raises InvalidInput, NotFound, SetupError."""
+        None where it keeps none, and for every workspace but the home one.
+        """
+        return self._ending(provider) if self.sharing.is_home(workspace) else None
+
+    async def keep_key(self, provider: str, key: str, workspace: UUID) -> None:
+        """Keep a key, for the next model call on. Raises Forbidden, InvalidInput, NotFound, SetupError."""
+        self.sharing.check_home(workspace)
         keys = self._own_keys()
         await self._change(provider, lambda: keys.put(provider, key))
 
-    async def forget_key(self, provider: str) -> None:
-        """Forget a kept key; one in the environment holds again. Raises NotFound, SetupError."""
+    async def forget_key(self, provider: str, workspace: UUID) -> None:
+        """Forget a kept key; one in the environment holds again. Raises Forbidden, NotFound, SetupError."""
+        self.sharing.check_home(workspace)
         keys = self._own_keys()
         await self._change(provider, lambda: keys.remove(provider))
 
-    async def probe(self, name: str) -> Probe:
+    async def probe(self, name: str, workspace: UUID) -> Probe:
         """Ask a model for a word and wait for its first event. Raises as `resolve` does, and ModelError."""
-        resolved = self.resolve(name)
+        resolved = self.resolve(name, workspace)
         return await probe(resolved.provider, resolved.model)
 
-    def trial(self, name: str) -> AsyncGenerator[str | Trial, None]:
+    def trial(self, name: str, workspace: UUID) -> AsyncGenerator[str | Trial, None]:
         """Ask a model for one sentence: its words as they come, and a Trial at the end.
 
         Raises as `resolve` does, at once; ModelError while it answers.
         """
-        resolved = self.resolve(name)
+        resolved = self.resolve(name, workspace)
         return trial(resolved.provider, resolved.model, name)
 
-    def card_of(self, name: str) -> ModelCard:
+    def card_of(self, name: str, workspace: UUID) -> ModelCard:
         """What is known of a model: from the table, else from its provider's own list once that was seen."""
         provider, _, model = name.partition(":")
         card = find_card(provider, model)
-        return card if card.known else self._told.get(name, card)
+        told = not card.known and self.sharing.serves(provider, workspace)
+        return self._told.get(name, card) if told else card
 
-    def price_of(self, name: str) -> Price | None:
+    def price_of(self, name: str, workspace: UUID) -> Price | None:
         """What a model costs here; None where unknown, or where another server stands behind the name."""
         provider, _, model = name.partition(":")
         place = PLACES.get(provider)
+        if not self.sharing.serves(provider, workspace):
+            return find_price(provider, model)
         if place is None or is_elsewhere(self._environ, place):
             return None
         return find_price(provider, model) or self._prices.get(name)
+
+    async def _see_ollama(self, workspace: UUID, seconds: float) -> Availability:
+        if not self.sharing.serves("ollama", workspace):
+            return closed("ollama", "Ollama", usual=True)
+        return self.sharing.show(await self._ollama_lookout.see(seconds), workspace)
 
     async def _see(self, place: Place, seconds: float) -> Availability:
         plain = self._look_at(place)
@@ -207,7 +232,7 @@ class Models:
         return unseen_list(self._look_at(place))
 
     def _look_at(self, place: Place) -> Availability:
-        kept = self.key_ending(place.name) is not None
+        kept = self._ending(place.name) is not None
         return look_at_place(self._environ, place, kept=kept, refused=self.is_refused(place.name))
 
     async def _note_key(self, place: Place, key: str, *, refused: bool) -> None:
@@ -221,6 +246,10 @@ class Models:
             except SetupError as error:
                 # This process knows it all the same.
                 log.warning("Whether the key was taken is not kept: %s", error.message)
+
+    def _ending(self, provider: str) -> str | None:
+        place = PLACES.get(provider)
+        return self._keys.ending(place.holder) if self._keys and place else None
 
     def _own_keys(self) -> ModelKeys:
         if self._keys is None:
@@ -251,11 +280,13 @@ class Models:
             f"{name[:80]!r} cannot be used: there is no provider {provider[:40]!r}. Known: {known}."
         )
 
-    def _at(self, place: Place, model: str) -> Provider:
+    def _at(self, place: Place, model: str, workspace: UUID) -> Provider:
         found = find_place(self._environ, place)
+        if found is None and not self.sharing.is_home(workspace):
+            raise self.sharing.missing(f"{place.name}:{model}")
         if found is None:
             raise self._not_configured(place, model)
-        inner = make(self._egress, found, kept=self.key_ending(place.name) is not None)
+        inner = make(self._egress, found, kept=self._ending(place.name) is not None)
         if found.key is None:
             return Metered(inner, place.name, priced=False)
         key = found.key

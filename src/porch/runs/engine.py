@@ -224,7 +224,7 @@ class _Work:
     async def _stream(
         self, name: str, specs: list[ToolSpec], settings: ModelSettings, assembly: Assembly
     ) -> StepOutcome:
-        model = self.models.resolve(name)
+        model = self.models.resolve(name, self.turn.workspace)
         request = self._request(model, specs, settings)
         outcome = StepOutcome()
         live, add = self.live, self._add

@@ -40,7 +40,7 @@ from porch.telemetry.spread import BUCKETS, bucket, percentile
 
 router = page_router("status")
 
-Operator = Annotated[Principal, requires("admin:workspaces")]
+Administers = Annotated[Principal, requires("admin:workspaces")]
 View = dict[str, Any]
 
 SHARES = (0.5, 0.95, 0.99)
@@ -61,11 +61,15 @@ class Found:
 
 @router.get("/status/latency")
 async def get_latency(
-    request: Request, principal: Operator, chosen: Annotated[str, Query(alias="range", max_length=8)] = "24h"
+    request: Request,
+    principal: Administers,
+    chosen: Annotated[str, Query(alias="range", max_length=8)] = "24h",
 ) -> Response:
     """Objectives and what is left of their budgets, times by model, the slowest runs, and whether people are served."""
     shown = RANGES.get(chosen, RANGES["24h"])
     store, now = database(request), datetime.now(UTC)
+    # The server's starts and its figures for Prometheus are the whole installation's.
+    at_home = principal.workspace == request.app.state.home
     found = await _read(store, principal.workspace, shown, now)
     slowest = await read_slowest(store, principal.workspace, now - shown.span, now)
     beginning = await read_beginning(store, principal.workspace)
@@ -90,7 +94,8 @@ async def get_latency(
             }
             for run in slowest
         ],
-        outcomes=_outcomes(request, beginning) if request.app.state.outcomes else None,
+        outcomes=_outcomes(request, beginning, at_home=at_home) if request.app.state.outcomes else None,
+        at_home=at_home,
         width=WIDTH,
         height=HEIGHT,
         **view,
@@ -202,10 +207,10 @@ def _ticks(found: Found) -> list[tuple[datetime, float]]:
     ]
 
 
-def _outcomes(request: Request, beginning: tuple[datetime | None, datetime | None]) -> View:
+def _outcomes(request: Request, beginning: tuple[datetime | None, datetime | None], *, at_home: bool) -> View:
     made, answered = beginning
     folder: Path | None = request.app.state.data_dir
-    setups = read_setups(folder) if folder else None
+    setups = read_setups(folder) if folder and at_home else None
     first = setups.first.seconds if setups and setups.first else None
     return {
         "to_answer": span(answered - made) if made and answered and answered >= made else "",

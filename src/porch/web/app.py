@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from fastapi import FastAPI
 
@@ -85,6 +86,7 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     app.state.authenticate = rooms.authenticator
     app.state.doors = Doors(settings.multi_user, settings.sign_up)
     app.state.models = rooms.models
+    app.state.home = rooms.models.sharing.home
     app.state.tools = rooms.tools
     app.state.default_model = settings.default_model or f"local:{BUNDLED}"
     app.state.runs = rooms.runs
@@ -107,15 +109,15 @@ def _hosts(settings: Settings) -> tuple[str, ...]:
     return (*settings.allowed_hosts, f"[{named}]" if ":" in named else named)
 
 
-def _check(models: Models, tools: Tools) -> Callable[[Definition], list[str]]:
+def _check(models: Models, tools: Tools) -> Callable[[Definition, UUID], list[str]]:
     """What a definition must meet to be kept: known models and tools. A missing key is only a warning."""
 
-    def check(definition: Definition) -> list[str]:
+    def check(definition: Definition, workspace: UUID) -> list[str]:
         tools.check(definition.tools or [])
         warnings: list[str] = []
         for name in definition.models:
             try:
-                models.resolve(name)
+                models.resolve(name, workspace)
             except ModelNotConfigured as missing:
                 warnings.append(missing.message)
         return warnings

@@ -93,9 +93,12 @@ async def get_stream_schema() -> Response:
 
 @router.get("/metrics", operation_id="getMetrics", response_class=Response)
 async def get_metrics(
-    request: Request, principal: Annotated[Principal, requires("admin:workspaces")]
+    request: Request, principal: Annotated[Principal, requires("admin:workspaces", home=True)]
 ) -> Response:
-    """What this process carries and has measured since its start, in Prometheus' text format."""
+    """What this process carries and has measured since its start, in Prometheus' text format.
+
+    It counts all workspaces' together: this takes a credential of the first one.
+    """
     runs = cast("Runs", request.app.state.runs)
     build = f'porch_build_info{{version="{__version__}"}} 1\n'
     return Response(build + expose(runs.telemetry.instruments), headers={"Content-Type": MEDIA_TYPE})

@@ -1,6 +1,7 @@
 """What the home page shows: the way to a first agent, or what one was last doing."""
 
 from typing import Any
+from uuid import UUID
 
 from fastapi import Request
 
@@ -15,9 +16,9 @@ SHOWN_MODELS = 30
 OLLAMA_SECONDS = 0.05
 
 
-async def first_run(request: Request) -> dict[str, Any]:
+async def first_run(request: Request, workspace: UUID) -> dict[str, Any]:
     """The templates to begin with, and the models to choose from, that of new agents first."""
-    offers = await list_offers(installed(request), seconds=OLLAMA_SECONDS)
+    offers = await list_offers(installed(request), workspace, seconds=OLLAMA_SECONDS)
     default = default_model(request)
     gallery = {template["name"]: template for template in gallery_view()}
     return {
@@ -27,7 +28,8 @@ async def first_run(request: Request) -> dict[str, Any]:
         "toolless": calls_no_tools(default),
         "unlisted": next((offer for offer in offers if offer.unlisted), None),
         "missing": _missing(offers, default),
-        "could_have_key": not any(offer.takes_key and offer.ready for offer in offers),
+        "could_have_key": any(offer.takes_key for offer in offers)
+        and not any(offer.takes_key and offer.ready for offer in offers),
     }
 
 

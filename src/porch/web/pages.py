@@ -46,7 +46,7 @@ async def get_home(request: Request, principal: Annotated[Principal, requires("r
     agents = agents_of(request)
     found = await agents.page(principal, before=None, limit=CARDS + 1)
     if not found and principal.allows("write", "agents"):
-        return render(request, "web/first.html", nav="home", **await first_run(request))
+        return render(request, "web/first.html", nav="home", **await first_run(request, principal.workspace))
     published = await agents.published(principal, found[:CARDS])
     recent: list[Hit] = []
     if principal.allows("read", "conversations"):

@@ -27,6 +27,7 @@ from porch.identity.sessions import create_link
 from porch.models.keys import ModelKeys
 from porch.models.local.process import LocalModel
 from porch.models.service import Models
+from porch.models.sharing import Sharing, read_shared
 from porch.plugins.service import Tools
 from porch.runs.archive import Archive
 from porch.runs.holdings import describe_holdings
@@ -86,6 +87,7 @@ async def serve(
     the end may take. Raises SetupError when it cannot start as things are, with what to change.
     """
     started = time.monotonic()
+    shared = read_shared(settings.shared_providers)
     async with contextlib.AsyncExitStack() as stack:
         data_dir = DataDir(settings.data_dir)
         noted = stack.enter_context(attempt(data_dir.path, noted=settings.outcomes))
@@ -101,20 +103,19 @@ async def serve(
         progress("Opening the workspace")
         database = await Database.connect(app_url, settings.pool_size)
         stack.push_async_callback(database.close)
-        credentials = await ensure_operator(database, data_dir.path, url)
+        credentials, operator = await ensure_operator(database, data_dir.path, url)
         await code
-        app, runs = await stack.enter_async_context(_rooms(settings, database, local))
+        sharing = Sharing(operator.workspace_id, shared)
+        app, runs = await stack.enter_async_context(_rooms(settings, database, sharing, local))
         app.state.url = settings.public_url or url
         link = await _sign_in_link(database, credentials, app.state.url) if lasting else None
         progress("Starting the server")
-        place = "embedded" if settings.database_url is None else "external"
-        seconds = time.monotonic() - started
-        info = ServerInfo(url, data_dir.path, credentials.workspace, place, seconds, link)
+        info = _describe(settings, url, credentials, time.monotonic() - started, link)
         from porch.web.listener import listen
 
         def announce() -> None:
             hold.announce(info.url, lasting=lasting)
-            noted.ready(seconds)
+            noted.ready(info.seconds)
             _settle_memory()
             if lasting:
                 stack.callback(_compile_ahead().cancel)
@@ -122,6 +123,13 @@ async def serve(
             on_ready(info)
 
         await listen(app, runs.leave, settings.drain_seconds, sockets, announce, allow)
+
+
+def _describe(
+    settings: Settings, url: str, credentials: Credentials, seconds: float, link: str | None
+) -> ServerInfo:
+    place = "embedded" if settings.database_url is None else "external"
+    return ServerInfo(url, DataDir(settings.data_dir).path, credentials.workspace, place, seconds, link)
 
 
 def _compile_ahead() -> "asyncio.Task[None]":
@@ -208,7 +216,7 @@ async def _warm(local: LocalModel) -> None:
 
 @asynccontextmanager
 async def _rooms(
-    settings: Settings, database: Database, local: LocalModel | None
+    settings: Settings, database: Database, sharing: Sharing, local: LocalModel | None
 ) -> AsyncGenerator[tuple["FastAPI", Runs]]:
     from porch.web.app import Rooms, build_app
 
@@ -218,7 +226,7 @@ async def _rooms(
     egress = Egress(EgressSettings.read(settings))
     await egress.open()
     keys = ModelKeys(DataDir(settings.data_dir).path)
-    models, tools = Models(dict(os.environ), egress, local, keys), Tools()
+    models, tools = Models(dict(os.environ), egress, sharing, local, keys), Tools()
     limits = RunLimits.read(settings)
     ledger = Ledger(Telemetry(), database, days=settings.figures_days, outcomes=settings.outcomes)
     lease, live = settings.lease_seconds, settings.live_url
