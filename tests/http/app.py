@@ -1,7 +1,7 @@
 """The rooms of identity and agents over a real database, with two tenants who know nothing of each other."""
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from porch.contract.principal import Role
 from porch.http.application import create_app
 from porch.identity import store
 from porch.identity.authentication import Authenticator
-from porch.identity.doors import Doors
+from porch.identity.doors import CLOSED, Doors
 from porch.identity.member_routes import router as members
 from porch.identity.routes import router as identity
 from porch.identity.tokens import mint
@@ -79,6 +79,20 @@ class World:
             )
         return user
 
+    @contextmanager
+    def several_people(self) -> Generator[None]:
+        """Others than the operator may come in meanwhile."""
+        self.app.state.doors = Doors(multi_user=True, sign_up="open")
+        try:
+            yield
+        finally:
+            self.app.state.doors = CLOSED
+
+    async def make_operator(self, user: UUID | None) -> None:
+        """Makes this the one operator, or nobody."""
+        async with connected(self.urls.admin) as connection:
+            await connection.execute("UPDATE porch.users SET operator = (id IS NOT DISTINCT FROM $1)", user)
+
     async def rejoin(self, workspace: UUID, user: UUID, role: Role) -> None:
         """Lets somebody in again who is known."""
         async with definer(self.urls) as connection:
@@ -133,7 +147,7 @@ async def assembled(urls: PostgresUrls, extra: Iterable[APIRouter] = ()) -> Asyn
     app = create_app([*ROUTERS, *extra], hosts=["porch.example"])
     app.state.database = database
     app.state.authenticate = authenticator
-    app.state.doors = Doors(multi_user=True, sign_up="open")
+    app.state.doors = CLOSED
     try:
         yield World(app, database, urls)
     finally:

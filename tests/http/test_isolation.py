@@ -43,6 +43,13 @@ ALL = [case for case in operations(create_app(ROUTERS)) if case[0] not in OWN]
 CASES = [pytest.param(*case, id=case[0]) for case in ALL]
 
 
+@pytest.fixture(autouse=True)
+def several_people(world: World) -> Iterator[None]:
+    """Others than the operator may come in."""
+    with world.several_people():
+        yield
+
+
 @pytest.fixture
 async def treasure(world: World, ada: Tenant) -> dict[str, list[str]]:
     """Ada's things, by every name they go by; the path's first parameter is tried with each workspace."""

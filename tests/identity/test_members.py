@@ -1,6 +1,7 @@
 """Who belongs to a workspace, at the API: roles, leaving, invitations."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +18,13 @@ from porch.storage.connection import connected
 from tests.http.app import Client, Tenant, World
 
 OPEN = Doors(multi_user=True, sign_up="open")
+
+
+@pytest.fixture(autouse=True)
+def several_people(world: World) -> Iterator[None]:
+    """Others than the operator may come in."""
+    with world.several_people():
+        yield
 
 
 async def somebody(world: World, tenant: Tenant, role: Role) -> tuple[str, Client]:
@@ -212,10 +220,7 @@ async def test_an_expired_or_tampered_invitation_is_none(world: World, ada: Tena
 
 async def test_with_one_user_nobody_is_invited(world: World, ada: Tenant) -> None:
     world.app.state.doors = CLOSED
-    try:
-        answer = await ada.client.post(f"{ada.path}/invitations", json={"role": "viewer"})
-    finally:
-        world.app.state.doors = OPEN
+    answer = await ada.client.post(f"{ada.path}/invitations", json={"role": "viewer"})
     assert (answer.status, answer.code) == (403, "multi_user_off")
 
 

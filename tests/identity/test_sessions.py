@@ -12,6 +12,7 @@ from porch.contract.ids import format_id, new_id, new_uuid
 from porch.contract.principal import Principal
 from porch.identity import session_store, sessions
 from porch.identity.authentication import Authenticator, authenticate
+from porch.identity.doors import CLOSED, Doors
 from porch.identity.service import create_token, revoke_token
 from porch.identity.tokens import ALPHABET, digest, is_link, is_well_formed, mint, mint_link
 from porch.storage.database import Database
@@ -27,7 +28,7 @@ async def owner(world: World, tenant: Tenant) -> Principal:
 
 
 async def link_of(world: World, tenant: Tenant) -> str:
-    made = await sessions.create_link(await owner(world, tenant), world.database, URL)
+    made = await sessions.create_link(await owner(world, tenant), world.database, CLOSED, URL)
     return made.url.removeprefix(f"{URL}/sign-in/")
 
 
@@ -110,11 +111,30 @@ async def test_an_expired_link_is_refused(world: World, ada: Tenant) -> None:
 
 
 async def test_a_link_lives_a_quarter_of_an_hour(world: World, ada: Tenant) -> None:
-    made = await sessions.create_link(await owner(world, ada), world.database, URL + "/")
+    made = await sessions.create_link(await owner(world, ada), world.database, CLOSED, URL + "/")
     assert made.url.startswith(f"{URL}/sign-in/")
     left = made.expires_at - datetime.now(UTC)
     assert timedelta(minutes=14) < left <= timedelta(minutes=15, seconds=1)
     assert made.url not in repr(made)
+
+
+async def test_with_several_people_the_operator_alone_signs_in_by_links(
+    world: World, ada: Tenant, eve: Tenant
+) -> None:
+    several = Doors(multi_user=True)
+    principal = await owner(world, ada)
+    with pytest.raises(Forbidden, match="name and password"):
+        await sessions.create_link(principal, world.database, several, URL)
+    await world.make_operator(ada.owner)
+    try:
+        assert await sessions.create_link(principal, world.database, several, URL)
+        # In a workspace that they joined they are as any other.
+        await world.rejoin(eve.workspace, ada.owner, "owner")
+        there = await authenticate(world.database, await world.token(eve.workspace, ada.owner))
+        with pytest.raises(Forbidden):
+            await sessions.create_link(there, world.database, several, URL)
+    finally:
+        await world.make_operator(None)
 
 
 async def test_a_tampered_link_is_no_link(world: World, ada: Tenant) -> None:
@@ -150,18 +170,18 @@ async def test_a_narrow_token_makes_no_link(world: World, ada: Tenant) -> None:
     for scopes in (["admin:tokens"], ["write:agents", "admin:workspaces"]):
         principal = await authenticate(world.database, await world.token(ada.workspace, ada.owner, scopes))
         with pytest.raises(Forbidden, match="admin:"):
-            await sessions.create_link(principal, world.database, URL)
+            await sessions.create_link(principal, world.database, CLOSED, URL)
 
 
 async def test_a_session_makes_no_link(world: World, ada: Tenant) -> None:
     principal = await Authenticator(world.database).session(await signed_in(world, ada))
     with pytest.raises(Forbidden, match="porch sign-in"):
-        await sessions.create_link(principal, world.database, URL)
+        await sessions.create_link(principal, world.database, CLOSED, URL)
 
 
 async def test_no_session_outlives_the_token_behind_its_link(world: World, ada: Tenant) -> None:
     brief = await world.token(ada.workspace, ada.owner, lifetime=timedelta(hours=1))
-    made = await sessions.create_link(await authenticate(world.database, brief), world.database, URL)
+    made = await sessions.create_link(await authenticate(world.database, brief), world.database, CLOSED, URL)
     assert await sessions.redeem_link(world.database, made.url.rpartition("/")[2])
     principal = await owner(world, ada)
     (listed,) = await sessions.list_sessions(principal, world.database)
@@ -170,7 +190,7 @@ async def test_no_session_outlives_the_token_behind_its_link(world: World, ada: 
 
 async def test_a_token_that_ends_makes_no_longer_lived_one_by_signing_in(world: World, ada: Tenant) -> None:
     brief = await world.token(ada.workspace, ada.owner, lifetime=timedelta(hours=1))
-    made = await sessions.create_link(await authenticate(world.database, brief), world.database, URL)
+    made = await sessions.create_link(await authenticate(world.database, brief), world.database, CLOSED, URL)
     secret = await sessions.redeem_link(world.database, made.url.rpartition("/")[2])
     assert secret
     principal = await Authenticator(world.database).session(secret)
@@ -185,7 +205,7 @@ async def test_a_token_that_ends_makes_no_longer_lived_one_by_signing_in(world: 
 
 async def test_revoking_a_token_closes_the_links_that_it_made(world: World, ada: Tenant) -> None:
     leaked = await authenticate(world.database, await world.token(ada.workspace, ada.owner))
-    made = await sessions.create_link(leaked, world.database, URL)
+    made = await sessions.create_link(leaked, world.database, CLOSED, URL)
     link, other = made.url.rpartition("/")[2], await link_of(world, ada)
     await revoke_token(leaked, world.database, format_id("tok", leaked.credential))
     found = await sessions.read_link(world.database, link)
@@ -200,7 +220,7 @@ async def test_a_token_that_was_revoked_meanwhile_makes_no_link(world: World, ad
     await revoke_token(principal, world.database, format_id("tok", principal.credential))
     for maker in (principal, replace(principal, credential=new_uuid())):
         with pytest.raises(Forbidden, match="was revoked meanwhile"):
-            await sessions.create_link(maker, world.database, URL)
+            await sessions.create_link(maker, world.database, CLOSED, URL)
 
 
 async def test_a_session_ends_30_days_after_its_last_use_and_after_90_in_all(

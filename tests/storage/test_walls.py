@@ -65,6 +65,7 @@ DEFINER_FUNCTIONS = {
     "read_invitation",
     "accept_invitation",
     "count_people",
+    "is_at_home",
     "sign_up",
     "find_login",
     "read_login",

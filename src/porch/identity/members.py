@@ -64,6 +64,8 @@ async def _change(principal: Principal, database: Database, user: UUID, role: Ro
         raise Forbidden(
             "Only an owner makes, changes or removes owners, and only owners and admins the others."
         )
+    if outcome == "at_home":
+        raise Conflict("This is the workspace of whoever runs this Porch; they stay one of its owners.")
     if outcome == "last_owner":
         raise Conflict(
             "A workspace keeps an owner, and this is its last one. Make somebody else an owner first."

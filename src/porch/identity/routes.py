@@ -291,7 +291,7 @@ async def create_sign_in_link(
     """Makes a link that signs a browser in as you, once and within 15 minutes. A token alone may ask."""
 
     async def write() -> Response:
-        link = await sessions.create_link(principal, database(request), public_url(request))
+        link = await sessions.create_link(principal, database(request), doors(request), public_url(request))
         body = SignInLinkBody(url=link.url, expires_at=link.expires_at)
         return Response(body.model_dump_json(), 201, media_type="application/json")
 

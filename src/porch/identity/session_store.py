@@ -33,6 +33,11 @@ async def make_link(
     )
 
 
+async def is_at_home(connection: Connection, user: UUID, workspace: UUID) -> bool:
+    """Whether this is the operator, in the workspace that the installation is at home in."""
+    return bool(await connection.fetchval("SELECT porch.is_at_home($1, $2)", user, workspace))
+
+
 async def read_link(connection: Connection, digest: bytes) -> SignInLink | None:
     """The link as it stands; nothing is used up by that."""
     row = await connection.fetchrow(

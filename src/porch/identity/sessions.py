@@ -14,6 +14,7 @@ from porch.contract.errors import Forbidden, NotFound
 from porch.contract.ids import new_uuid, parse_id
 from porch.contract.principal import Principal
 from porch.identity import session_store
+from porch.identity.doors import Doors
 from porch.identity.model import NewLink, Session, SignInLink
 from porch.identity.tokens import digest, is_link, mint, mint_link
 from porch.storage.database import Database
@@ -28,7 +29,7 @@ _CSRF = re.compile(rf"[0-9a-f]{{{WORKSPACE_DIGITS}}}[A-Za-z0-9_-]{{43}}")
 
 
 @retried
-async def create_link(principal: Principal, database: Database, url: str) -> NewLink:
+async def create_link(principal: Principal, database: Database, doors: Doors, url: str) -> NewLink:
     """A link below `url` that signs the principal itself in, once. Raises Forbidden.
 
     Only a token with the scope `admin:*` may: a session can do all that its user can. Revoking the token closes
@@ -41,6 +42,14 @@ async def create_link(principal: Principal, database: Database, url: str) -> New
     principal.require("admin", "*")
     secret = mint_link()
     async with database.system() as connection:
+        if doors.multi_user and not await session_store.is_at_home(
+            connection, principal.id, principal.workspace
+        ):
+            # A token is a person in one workspace; a session reaches all of theirs.
+            raise Forbidden(
+                "Only whoever runs this Porch signs in by links, with a token of their first workspace. Sign in with "
+                "your name and password."
+            )
         expires = await session_store.make_link(
             connection, principal.id, digest(secret), LINK_LIFETIME, principal
         )

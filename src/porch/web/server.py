@@ -108,7 +108,7 @@ async def serve(
         sharing = Sharing(operator.workspace_id, shared)
         app, runs = await stack.enter_async_context(_rooms(settings, database, sharing, local))
         app.state.url = settings.public_url or url
-        link = await _sign_in_link(database, credentials, app.state.url) if lasting else None
+        link = await _sign_in_link(database, credentials, app) if lasting else None
         progress("Starting the server")
         info = _describe(settings, url, credentials, time.monotonic() - started, link)
         from porch.web.listener import listen
@@ -255,9 +255,9 @@ async def _rooms(
             yield app, runs
 
 
-async def _sign_in_link(database: Database, credentials: Credentials, url: str) -> str:
+async def _sign_in_link(database: Database, credentials: Credentials, app: "FastAPI") -> str:
     principal = await authenticate(database, credentials.token)
-    return (await create_link(principal, database, url)).url
+    return (await create_link(principal, database, app.state.doors, app.state.url)).url
 
 
 def _close(sockets: list[socket.socket]) -> None:

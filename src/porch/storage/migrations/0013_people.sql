@@ -159,7 +159,8 @@ END;
 
 -- Gives somebody another role in the transaction's workspace, or with none takes them out of it, for p_actor, who must
 -- still be allowed to: an owner anything, an admin what concerns no owner, everybody to leave. 'done', 'missing',
--- 'forbidden', or 'last_owner', since a workspace keeps one. Whoever goes, their tokens there and their invitations go.
+-- 'forbidden', 'last_owner', since a workspace keeps one, or 'at_home' for the operator, who owns the workspace that the
+-- installation is at home in. Whoever goes, their tokens there and their invitations go.
 CREATE FUNCTION porch.change_member(p_actor uuid, p_user uuid, p_role text) RETURNS text
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -181,6 +182,9 @@ BEGIN
   IF theirs = 'owner' AND p_role IS DISTINCT FROM 'owner' AND 1 = (
       SELECT count(*) FROM porch.memberships m WHERE m.workspace_id = place AND m.role = 'owner') THEN
     RETURN 'last_owner';
+  END IF;
+  IF theirs = 'owner' AND p_role IS DISTINCT FROM 'owner' AND porch.is_at_home(p_user, place) THEN
+    RETURN 'at_home';
   END IF;
   IF p_role IS NULL THEN
     DELETE FROM porch.memberships m WHERE m.workspace_id = place AND m.user_id = p_user;
@@ -239,6 +243,19 @@ BEGIN
 END $$;
 
 -- ---------------------------------------------------------------- people
+
+-- Whether this is the operator, in the workspace they own longest: where the installation is at home.
+CREATE FUNCTION porch.is_at_home(p_user uuid, p_workspace uuid) RETURNS boolean
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT coalesce((
+    SELECT m.workspace_id = p_workspace
+    FROM porch.users u
+    JOIN porch.memberships m ON m.user_id = u.id AND m.role = 'owner'
+    JOIN porch.workspaces w ON w.id = m.workspace_id
+    WHERE u.id = p_user AND u.operator
+    ORDER BY w.created_at LIMIT 1), false);
+END;
 
 -- How many people there are.
 CREATE FUNCTION porch.count_people() RETURNS bigint
@@ -341,7 +358,7 @@ BEGIN
       'authenticate_session_in(bytea, text, text, uuid, uuid)', 'switch_workspace(uuid, uuid, text)',
       'begin_session(uuid, uuid, bytea, interval, interval, text, text, uuid)', 'list_workspaces(uuid)',
       'make_workspace(uuid, uuid, text, text, integer)', 'list_members(uuid, integer)',
-      'change_member(uuid, uuid, text)', 'read_invitation(bytea)', 'accept_invitation(bytea, uuid)', 'count_people()',
+      'change_member(uuid, uuid, text)', 'read_invitation(bytea)', 'accept_invitation(bytea, uuid)', 'is_at_home(uuid, uuid)', 'count_people()',
       'sign_up(uuid, text, text, text, uuid, text, bytea)', 'find_login(text, text)', 'read_login(uuid)',
       'set_password(uuid, text, text, uuid)', 'rehash_password(uuid, text, text)',
       'use_sign_in_limit(bytea, interval, integer)'] LOOP
