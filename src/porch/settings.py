@@ -60,9 +60,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         str | None,
         Meta(description="The address people open when a proxy stands before it, `https://porch.example`."),
     ] = None
-    multi_user: Annotated[
-        bool, Meta(description="Let in more people than the operator: sign-up, passwords, invitations.")
-    ] = False
+    multi_user: Annotated[bool, Meta(description="Let in other people than the operator.")] = False
     sign_up: Annotated[
         Literal["open", "invitation", "closed"],
         Meta(description="With `multi_user`, who may become one of them: anybody, who was invited, nobody."),
