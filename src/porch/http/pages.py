@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.dependencies.utils import get_parameterless_sub_dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
@@ -24,6 +25,8 @@ from porch.http.forms import fields, form
 from porch.http.problem import http_problem, problem_of, validation_error
 from porch.http.rendering import put_flash, render
 from porch.http.request_id import current_request_id
+from porch.http.state import database, doors
+from porch.identity.service import list_workspaces
 
 __all__ = [
     "PageRoute",
@@ -46,6 +49,11 @@ class PageRoute(APIRoute):
     """A route whose failures are pages too; a stranger who opens one is sent to sign in and back."""
 
     def get_route_handler(self) -> Handler:
+        # The last of the route's dependencies: by then it is known who asks.
+        surround = Depends(load_workspaces)
+        self.dependant.dependencies.append(
+            get_parameterless_sub_dependant(depends=surround, path=self.path_format)
+        )
         handle = super().get_route_handler()
 
         async def handle_or_explain(request: Request) -> Response:
@@ -94,12 +102,26 @@ def local_path(text: str) -> str | None:
     return text
 
 
+async def load_workspaces(request: Request) -> None:
+    """Leave in `request.state.workspaces` those that a signed-in person may switch to, for render().
+
+    A page is shown without them rather than not at all.
+    """
+    principal = cast("Principal | None", getattr(request.state, "principal", None))
+    if principal is None or principal.via != "session" or not doors(request).multi_user:
+        return
+    if not hasattr(request.state, "workspaces"):
+        with suppress(PorchError):
+            request.state.workspaces = await list_workspaces(principal, database(request))
+
+
 async def visitor(request: Request) -> Principal | None:
     """Who is signed in, for pages that anyone may see; render() shows it too."""
     known = cast("Principal | None", getattr(request.state, "principal", None))
     if known is None and "cookie" in request.headers:
         with suppress(PorchError):
             known = await Requires(None)(request)
+    await load_workspaces(request)
     return known
 
 

@@ -51,7 +51,8 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
 
     Besides `context` it knows `status`, `request_path`, `principal` (or None), `csrf`, `nav` (the current section, ""),
     `version`, `static(path)`, `theme` ("light", "dark", or None for the system's) and `flash` (a sentence from the page
-    before, shown this once, or None). A template sets `sheets` and `scripts`, the names of those it needs besides.
+    before, shown this once, or None) and `workspaces` (those that one may switch to, none where there is one user).
+    A template sets `sheets` and `scripts`, the names of those it needs besides.
     """
     name = flash_cookie(request)
     sent = request.cookies.get(name)
@@ -61,6 +62,7 @@ def render(request: Request, template: str, status: int = 200, **context: Any) -
         "request_path": request.url.path,
         "principal": getattr(state, "principal", None),
         "csrf": getattr(state, "csrf", ""),
+        "workspaces": getattr(state, "workspaces", ()),
         "nav": "",
         "version": __version__,
         "static": request.app.state.static,

@@ -20,8 +20,10 @@ from porch.faces.openai.routes import router as openai
 from porch.http.application import create_app
 from porch.identity.authentication import Authenticator
 from porch.identity.doors import Doors
+from porch.identity.member_pages import router as member_pages
 from porch.identity.member_routes import router as members
 from porch.identity.pages import router as identity_pages
+from porch.identity.people_pages import router as people_pages
 from porch.identity.routes import router as identity
 from porch.models.addresses import ModelNotConfigured
 from porch.models.availability import BUNDLED
@@ -50,6 +52,8 @@ PAGES = (
     conversation_pages,
     inbox_pages,
     identity_pages,
+    people_pages,
+    member_pages,
     model_pages,
     status_pages,
     web_pages,

@@ -26,7 +26,9 @@ TYPES = {
 }
 # What pages need comes as one sheet: each more would keep the first paint waiting.
 SITE = "css/site.css"
-SHEETS = tuple(f"css/{name}.css" for name in ("tokens", "base", "components", "agents", "conversations"))
+SHEETS = tuple(
+    f"css/{name}.css" for name in ("tokens", "base", "components", "agents", "conversations", "people")
+)
 # What the chat wears on other people's sites.
 EMBED = "css/embed.css"
 EMBED_SHEETS = tuple(f"css/{name}.css" for name in ("tokens", "chat", "standalone"))
