@@ -134,8 +134,9 @@ def test_templates_hold_nothing_that_the_policy_forbids(template: Path) -> None:
     assert "|safe" not in text
 
 
-# Who signs in has no session yet: the link in the form's address is the secret.
-WITH_TOKEN = [path for path in TEMPLATES if path.parts[-2:] != ("identity", "confirm.html")]
+# Who signs in or up has no session yet: it is the form's origin that counts, and the secret in its address.
+STRANGERS = {"confirm.html", "join.html", "sign_in.html", "sign_up.html"}
+WITH_TOKEN = [path for path in TEMPLATES if path.parent.name != "identity" or path.name not in STRANGERS]
 
 
 @pytest.mark.parametrize("template", WITH_TOKEN, ids=lambda path: path.name)

@@ -137,6 +137,11 @@ FIRST: dict[str, Callable[[Scene], Awaitable[str]]] = {
 # Writes that another one stands for, since they go the same way, and those that keep nothing in the database.
 ELSEWHERE = {
     "cancelRun": "tests/runs",
+    "createWorkspace": "tests/identity",
+    "createInvitation": "tests/identity",
+    "revokeInvitation": "tests/identity",
+    "changeMember": "tests/identity",
+    "removeMember": "tests/identity",
     "resolveApproval": "tests/runs",
     "putQuota": "tests/runs",
     "fetchJournal": "tests/runs",
