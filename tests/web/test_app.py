@@ -22,10 +22,15 @@ PUBLIC = {
     "GET /shared/{token}",
     "GET /shared/{token}/messages/{message}/parts/{part}",
     "POST /@{ws}/{agent}/guests",
+    "GET /join/{secret}",
+    "POST /join/{secret}",
     "GET /sign-in",
+    "POST /sign-in",
     "GET /sign-in/{link}",
     "POST /sign-in/{link}",
     "POST /sign-out",
+    "GET /sign-up",
+    "POST /sign-up",
 }
 
 
