@@ -122,6 +122,13 @@ async def test_the_pages_of_people_can_be_read_by_all(
     await expect(other.get_by_role("alert")).to_be_visible()
     await expect(other.get_by_label("Name to sign in with")).to_be_focused()
     await axe(other)
+    await other.get_by_label("Name to sign in with").fill(f"eve-{scheme}")
+    await other.get_by_label("Password").fill(PASSWORD)
+    await other.get_by_role("button", name="Sign up").click()
+    await expect(other.get_by_text("Welcome.")).to_be_visible()
+    for path in ("/account", link.removeprefix(town.url)):
+        await other.goto(town.url + path)
+        await axe(other)
     for path in ("/account", "/workspaces/new", "/members"):
         await page.goto(town.url + path)
         await axe(page)

@@ -11,7 +11,7 @@ from porch.identity import member_store
 from porch.identity.doors import Doors
 from porch.identity.sessions import csrf_workspace
 from porch.identity.tokens import mint
-from tests.http.app import World
+from tests.http.app import World, definer
 from tests.http.browser import Browser, words
 from tests.identity.conftest import PASSWORD, signed_up
 
@@ -245,6 +245,23 @@ async def test_one_leaves_by_a_page_that_asks(town: World) -> None:
     assert (done.status, done.headers["location"]) == (303, "/")
     assert await present(ben) == login
     assert home not in (await ben.open("/account")).body.decode()
+
+
+async def test_a_page_is_shown_to_who_was_taken_out_a_moment_ago(town: World) -> None:
+    owner = await signed_up(town, fresh())
+    ben = await invited(owner, fresh("ben"))
+    workspace = csrf_workspace(ben.csrf)
+    assert (await ben.open("/account")).status == 200
+    # Behind this server's back: for a second it takes ben for a member.
+    async with definer(town.urls) as connection:
+        await connection.execute(
+            "DELETE FROM porch.memberships m USING porch.users u WHERE u.id = m.user_id AND m.workspace_id = $1"
+            " AND u.login LIKE 'ben-%'",
+            workspace,
+        )
+    page = await ben.open("/account")
+    assert page.status == 200
+    assert b"Workspace and account" not in page.body
 
 
 async def test_others_members_are_out_of_reach(town: World) -> None:
