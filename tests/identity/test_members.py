@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from porch.contract.errors import NotFound
+from porch.contract.errors import Forbidden, NotFound
 from porch.contract.ids import format_id
 from porch.contract.principal import Role
 from porch.identity import invitations, members
 from porch.identity.authentication import Authenticator, authenticate
 from porch.identity.doors import CLOSED, Doors
-from porch.identity.sessions import begin_session
+from porch.identity.sessions import create_link, redeem_link
 from porch.identity.tokens import is_well_formed
 from porch.storage.connection import connected
 from tests.http.app import Client, Tenant, World
@@ -191,7 +191,11 @@ async def test_who_is_signed_in_joins_once_and_again_is_no_harm(
     principal = await authenticate(world.database, str(ada.client.token))
     made = await invitations.invite(principal, world.database, OPEN, "http://localhost", role="runner")
     secret = made.url.rpartition("/")[2]
-    session = await begin_session(world.database, eve.owner, workspace=None, address=None, agent=None)
+    link = await create_link(
+        await authenticate(world.database, str(eve.client.token)), world.database, CLOSED, "http://localhost"
+    )
+    session = await redeem_link(world.database, link.url.rpartition("/")[2])
+    assert session
     guest = await Authenticator(world.database).session(session)
     for _ in range(2):
         joined = await invitations.accept(guest, world.database, OPEN, secret)
@@ -228,3 +232,43 @@ async def test_with_one_user_nobody_is_invited(world: World, ada: Tenant) -> Non
 async def test_an_invitation_s_life_has_bounds(world: World, ada: Tenant, seconds: int) -> None:
     answer = await ada.client.post(f"{ada.path}/invitations", json={"role": "viewer", "expires_in": seconds})
     assert answer.status == 422
+
+
+async def test_an_invitation_is_worth_what_its_maker_still_is(world: World, ada: Tenant) -> None:
+    who, client = await somebody(world, ada, "owner")
+    stale = await authenticate(world.database, str(client.token))
+    boss = await authenticate(world.database, str(ada.client.token))
+    before = await invitations.invite(stale, world.database, OPEN, "http://localhost", role="owner")
+    lower = await invitations.invite(stale, world.database, OPEN, "http://localhost", role="editor")
+    await members.change_role(boss, world.database, who, "admin")
+    # A request that was on its way when the role fell.
+    late = await invitations.invite(stale, world.database, OPEN, "http://localhost", role="owner")
+    for made in (before, late):
+        with pytest.raises(NotFound):
+            await invitations.check_open(world.database, made.url.rpartition("/")[2])
+    assert await invitations.check_open(world.database, lower.url.rpartition("/")[2])
+    await members.remove(boss, world.database, who)
+    with pytest.raises(Forbidden, match="any more"):
+        await invitations.invite(stale, world.database, OPEN, "http://localhost", role="viewer")
+
+
+async def test_a_narrow_token_gives_away_no_more_than_it_has(world: World, ada: Tenant) -> None:
+    narrow = Client(world.app, await world.token(ada.workspace, ada.owner, ["admin:members"]))
+    other, _ = await somebody(world, ada, "viewer")
+    for role, status in (("owner", 403), ("admin", 403), ("editor", 201)):
+        assert (await narrow.post(f"{ada.path}/invitations", json={"role": role})).status == status
+    for role, status in (("owner", 403), ("admin", 403), ("editor", 204)):
+        assert (await narrow.patch(f"{ada.path}/members/{other}", json={"role": role})).status == status
+
+
+async def test_the_operator_stays_an_owner_at_home(world: World, ada: Tenant) -> None:
+    _, client = await somebody(world, ada, "owner")
+    me = format_id("usr", ada.owner)
+    await world.make_operator(ada.owner)
+    try:
+        for actor in (client, ada.client):
+            assert (await actor.delete(f"{ada.path}/members/{me}")).status == 409
+            assert (await actor.patch(f"{ada.path}/members/{me}", json={"role": "admin"})).status == 409
+    finally:
+        await world.make_operator(None)
+    assert (await client.patch(f"{ada.path}/members/{me}", json={"role": "admin"})).status == 204

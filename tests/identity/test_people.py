@@ -5,6 +5,7 @@ import ipaddress
 import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -19,13 +20,14 @@ from porch.contract.errors import (
     SetupError,
     Unauthenticated,
 )
+from porch.contract.ids import new_uuid
 from porch.contract.principal import Principal
 from porch.identity import invitations, passwords, people, people_store, service
 from porch.identity.authentication import Authenticator, Place, authenticate
 from porch.identity.doors import CLOSED, Doors, MultiUserOff, check_people
 from porch.identity.passwords import PASSES
 from porch.identity.people import Caller, SignUp
-from porch.identity.sessions import switch_workspace
+from porch.identity.sessions import create_link, redeem_link, switch_workspace
 from porch.identity.tokens import digest
 from porch.storage.database import Database
 from tests.conftest import FreshUrls
@@ -280,7 +282,7 @@ async def test_people_make_workspaces_until_they_have_many(
 
     async def make(handle: str) -> str:
         made = await service.make_workspace(principal, world.database, OPEN, handle=handle, name="")
-        return made.role
+        return made.handle
 
     stem = ada.handle[:30]
     made = await asyncio.gather(*(make(f"{stem}-{n}x") for n in range(4)), return_exceptions=True)
@@ -317,3 +319,138 @@ async def test_what_is_kept_of_a_password_is_a_hash_of_its_own(world: World, ada
     assert all(text.startswith("$argon2id$") and f",t={PASSES}," in text for text in kept)
     assert kept[0] != kept[1]
     assert PHRASE not in repr(one)
+
+
+async def test_an_unknown_login_and_one_without_a_password_cost_what_others_do(
+    world: World, ada: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+    verify = passwords._verify
+
+    def spy(password: str, kept: str) -> bool:
+        checked.append(kept)
+        return verify(password, kept)
+
+    monkeypatch.setattr(passwords, "_verify", spy)
+    login = f"link.{ada.handle}"[:40]
+    async with definer(world.urls) as connection:
+        await connection.execute("UPDATE porch.users SET login = $1 WHERE id = $2", login, ada.owner)
+    for name, password in ((login, ""), ("nobody-at-all", PHRASE), ("a\0b", "\ud800"), ("", "x" * 100_000)):
+        with pytest.raises(Unauthenticated):
+            await people.sign_in(world.database, OPEN, name, password, anywhere())
+    assert len(checked) == 4
+    assert all(kept.startswith("$argon2id$") for kept in checked)
+
+
+async def test_one_network_has_so_many_tries_at_all_accounts(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "NETWORK", (3, people.NETWORK[1]))
+    monkeypatch.setattr(people, "SIGN_UPS", (2, people.SIGN_UPS[1]))
+    caller = anywhere()
+    for number in range(3):
+        with pytest.raises(Unauthenticated):
+            await people.sign_in(world.database, OPEN, f"somebody{number}", PHRASE, caller)
+    with pytest.raises(RateLimited):
+        await people.sign_in(world.database, OPEN, "somebody-else", PHRASE, caller)
+    for _ in range(2):
+        with pytest.raises(InvalidInput):
+            await people.sign_up(world.database, OPEN, replace(BOB, login="?"), caller)
+    with pytest.raises(RateLimited):
+        await people.sign_up(world.database, OPEN, replace(BOB, login="?"), caller)
+
+
+async def test_a_signed_in_browser_cannot_guess_the_password_either(world: World, ada: Tenant) -> None:
+    principal = await session(
+        world.database, await people.sign_up(world.database, OPEN, unique(ada), anywhere())
+    )
+
+    async def guess() -> None:
+        await people.set_password(
+            principal, world.database, OPEN, login=None, before="wrong", password="quiet green lanterns"
+        )
+
+    for _ in range(people.PAIR[0]):
+        with pytest.raises(InvalidInput):
+            await guess()
+    with pytest.raises(RateLimited):
+        await guess()
+
+
+async def test_a_very_long_password_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "normal", lambda text: pytest.fail("brought into one form"))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    with pytest.raises(InvalidInput, match="256"):
+        passwords.check_password("a" + "\u0301\u0323" * 60_000)
+
+
+async def test_many_who_sign_in_at_once_are_told_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "MOST_WAITING", 3)
+    done = await asyncio.gather(*(passwords.matches(PHRASE, None) for _ in range(6)), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in done) == ["Overloaded"] * 3 + ["bool"] * 3
+
+
+async def test_a_password_set_meanwhile_wins(
+    world: World, ada: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = unique(ada)
+    thief = await session(world.database, await people.sign_up(world.database, OPEN, wanted, anywhere()))
+    victim = await session(
+        world.database, await people.sign_in(world.database, OPEN, wanted.login, PHRASE, anywhere())
+    )
+    right = passwords.matches
+
+    async def overtaken(password: str, kept: str | None) -> bool:
+        found = await right(password, kept)
+        monkeypatch.setattr(people, "matches", right)
+        await people.set_password(
+            victim, world.database, OPEN, login=None, before=PHRASE, password="quiet green lanterns"
+        )
+        return found
+
+    monkeypatch.setattr(people, "matches", overtaken)
+    with pytest.raises(Conflict, match="elsewhere"):
+        await people.set_password(
+            thief, world.database, OPEN, login=None, before=PHRASE, password="the thief took it all"
+        )
+    monkeypatch.setattr(people, "PAIR", (50, people.PAIR[1]))
+
+    async def again(password: str, kept: str | None) -> bool:
+        found = await right(password, kept)
+        monkeypatch.setattr(people, "matches", right)
+        await people.set_password(
+            victim, world.database, OPEN, login=None, before="quiet green lanterns", password=PHRASE
+        )
+        return found
+
+    monkeypatch.setattr(people, "matches", again)
+    with pytest.raises(Unauthenticated):
+        await people.sign_in(world.database, OPEN, wanted.login, "quiet green lanterns", anywhere())
+
+
+async def test_a_session_of_a_token_that_ends_sets_no_password(world: World, ada: Tenant) -> None:
+    brief = await world.token(ada.workspace, ada.owner, lifetime=timedelta(minutes=5))
+    link = await create_link(await authenticate(world.database, brief), world.database, CLOSED, URL)
+    secret = await redeem_link(world.database, link.url.rpartition("/")[2])
+    assert secret
+    principal = await session(world.database, secret)
+    with pytest.raises(Forbidden, match="another way"):
+        await people.set_password(principal, world.database, OPEN, login="ada-x", before="", password=PHRASE)
+
+
+async def test_two_logins_that_make_one_handle_both_get_in(world: World, ada: Tenant) -> None:
+    stem = ada.handle[:30]
+    wanted = [replace(BOB, login=f"x{mark}{stem}") for mark in ".-_"]
+    secrets = await asyncio.gather(*(people.sign_up(world.database, OPEN, one, anywhere()) for one in wanted))
+    handles = {(await session(world.database, secret)).workspace_handle for secret in secrets}
+    assert len(handles) == 3
+    # One that is being made is waited for.
+    async with world.database.tenant(ada.workspace) as connection:
+        await connection.execute(
+            "SELECT porch.make_workspace($1, $2, $3, 'x', 50)", ada.owner, new_uuid(), f"late-{stem}"
+        )
+        late = asyncio.create_task(
+            people.sign_up(world.database, OPEN, replace(BOB, login=f"late.{stem}"), anywhere())
+        )
+        await asyncio.sleep(0.2)
+        assert not late.done()
+    assert (await session(world.database, await late)).workspace_handle == f"late-{stem}"[:36] + "-2"

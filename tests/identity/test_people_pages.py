@@ -1,8 +1,10 @@
 """Signing in by password, signing up, and one's account, as a browser without scripts does it."""
 
 import re
+from typing import cast
 
 import pytest
+from fastapi import FastAPI
 
 from porch.contract.ids import new_id
 from porch.identity.doors import CLOSED, Doors
@@ -221,7 +223,7 @@ async def test_who_came_by_links_sets_a_name_and_a_password(town: World) -> None
 
 
 async def by_link(tenant: Tenant) -> Browser:
-    app = tenant.client.app
+    app = cast("FastAPI", tenant.client.app)
     doors, app.state.doors = app.state.doors, CLOSED  # as while there was one user
     made = await tenant.client.post("/api/v1/sign-in-links")
     app.state.doors = doors

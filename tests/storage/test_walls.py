@@ -66,6 +66,7 @@ DEFINER_FUNCTIONS = {
     "accept_invitation",
     "count_people",
     "is_at_home",
+    "is_member",
     "sign_up",
     "find_login",
     "read_login",

@@ -3,9 +3,9 @@
 Guests, the visitors of a site that embeds an agent, are let in by no route that does not say so: `guests=True`.
 """
 
+import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from functools import partial
 from typing import Any, Literal, cast, get_args
 from uuid import UUID
 
@@ -27,6 +27,8 @@ from porch.identity.tokens import GUEST_HEAD
 
 # What ids in paths are called, and how they begin: by them a session finds the workspace they lie in.
 OBJECTS = (("conversation", "conv"), ("run", "run"), ("approval", "apr"))
+# What a workspace can be called, by handle or id, and what none is.
+NAMED, NOWHERE = re.compile(r"[a-z0-9-]{1,40}|ws_[0-9a-f]{32}"), "-"
 HOW_TO = "Send the header 'Authorization: Bearer porch_pat_…'; the operator's token is in credentials.json."
 
 
@@ -43,6 +45,7 @@ class Requires(SecurityBase):
         *,
         guests: bool = False,
         home: bool = False,
+        anywhere: bool = False,
     ) -> None:
         verb, _, kind = (scope or "read:any").partition(":")
         if verb not in get_args(Verb) or not (kind.isidentifier() or kind == "*"):
@@ -53,6 +56,7 @@ class Requires(SecurityBase):
         self.on_object = on == "object"
         self.guests = guests
         self.home = home
+        self.anywhere = anywhere
         self.model = HTTPBearer(
             description="A personal access token: `porch_pat_…`.", bearerFormat="porch_pat"
         )
@@ -75,7 +79,7 @@ class Requires(SecurityBase):
         address = caller_address(request)
         sent = request.headers.get("authorization")
         if not sent and (secret := await session_secret(request)):
-            return await authenticate_session(request, secret, address)
+            return await authenticate_session(request, secret, address, anywhere=self.anywhere)
         token = bearer_token(sent)
         if not token.startswith(GUEST_HEAD):
             return await authenticate(request)(token, address)
@@ -105,6 +109,7 @@ def requires(
     on: Literal["object"] | None = None,
     guests: bool = False,
     home: bool = False,
+    anywhere: bool = False,
 ) -> Any:
     """The principal of a request, which must hold `verb:kind`. For `Annotated[Principal, requires(…)]`.
 
@@ -112,9 +117,10 @@ def requires(
     Without a scope any credential will do. With `on="object"` a credential narrowed to single objects
     (`verb:kind:id`) passes too; the service then checks the object it has loaded. With `guests=True` guests of
     embedded agents may come, from pages of their site. With `home=True` it must be a credential of the home workspace:
-    what lies behind is the whole installation's.
+    what lies behind is the whole installation's. With `anywhere=True` it concerns the person: a form of a workspace
+    that they have left will do.
     """
-    return Depends(Requires(scope, on, guests=guests, home=home))
+    return Depends(Requires(scope, on, guests=guests, home=home, anywhere=anywhere))
 
 
 def public(*, guests: bool = False) -> Any:
@@ -126,21 +132,40 @@ def public(*, guests: bool = False) -> Any:
 
 
 def recheck(declared: Requires, request: Request) -> Callable[[], Coroutine[Any, Any, Principal]]:
-    """What asks again whether a request's credential still holds; of the request's body it keeps nothing."""
-    return partial(declared, Request(request.scope))
+    """What asks again whether a request's credential still holds, and in the workspace that it was good for.
+
+    Of the request's body it keeps nothing.
+    """
+    scope = request.scope
+    workspace = cast("Principal", scope["state"]["principal"]).workspace
+
+    async def again() -> Principal:
+        principal = await declared(Request(scope))
+        if principal.workspace != workspace:
+            raise Forbidden("You no longer belong to the workspace of what is being read.")
+        return principal
+
+    return again
 
 
-async def authenticate_session(request: Request, secret: str, address: str | None) -> Principal:
+async def authenticate_session(
+    request: Request, secret: str, address: str | None, *, anywhere: bool = False
+) -> Principal:
     """Who a session stands for, once it is sure that one of our own pages asks.
 
-    Leaves the session's CSRF token in `request.state.csrf`. Raises Unauthenticated, ForgedRequest.
+    Leaves the session's CSRF token in `request.state.csrf`. With `anywhere` it does not matter whether the page's
+    workspace is one of the person's still. Raises Unauthenticated, ForgedRequest, Forbidden.
     """
     sent, several = await sent_token(request), doors(request).multi_user
     given = csrf_workspace(sent) if several else None
+    if given is not None:
+        # Before anything is looked up for it: a workspace that nobody signed for is none.
+        check_forgery(request, sent, csrf_token(secret, given))
     place = _place(request, given)
     principal = await authenticate(request).session(secret, address, place)
     check_forgery(request, sent, csrf_token(secret, given or principal.workspace if several else None))
-    if given not in (None, principal.workspace) and place.named is None and place.object is None:
+    elsewhere = given not in (None, principal.workspace) and place.named is None and place.object is None
+    if elsewhere and not anywhere:
         raise Forbidden("You no longer belong to the workspace of the page that sent this. Nothing was done.")
     request.state.csrf = csrf_token(secret, principal.workspace if several else None)
     return principal
@@ -150,7 +175,7 @@ def _place(request: Request, given: UUID | None) -> Place:
     """Which workspace a request is about: the one in its path, that of an object in it, or that of its page."""
     params = request.path_params
     if named := params.get("ws"):
-        return Place(named=named, given=given)
+        return Place(named=named if NAMED.fullmatch(named) else NOWHERE, given=given)
     for name, prefix in OBJECTS:
         if text := params.get(name):
             with suppress(NotFound):

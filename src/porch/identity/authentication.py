@@ -188,8 +188,8 @@ async def _find_session(database: Database, secret: str, place: Place) -> Record
             )
     if row is None:
         raise Unauthenticated(
-            "You are not signed in any more: this session has ended. Run porch sign-in where Porch runs, and "
-            "open the link that it prints."
+            "You are not signed in any more: this session has ended. Sign in again; whoever runs this Porch gets a "
+            "link for that by porch sign-in."
         )
     return row
 

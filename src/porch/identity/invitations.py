@@ -5,12 +5,13 @@ from uuid import UUID
 
 from porch.contract.errors import Conflict, Forbidden, InvalidInput, NotFound
 from porch.contract.ids import new_uuid, parse_id
-from porch.contract.principal import Principal
+from porch.contract.principal import Principal, Role
 from porch.identity import member_store
 from porch.identity.doors import Doors
-from porch.identity.members import check_role
+from porch.identity.members import check_giver, check_role
 from porch.identity.model import Invitation, Invited, NewInvitation
 from porch.identity.tokens import digest, is_well_formed, mint
+from porch.storage.connection import is_dangling
 from porch.storage.database import Database
 from porch.storage.retrying import retried
 
@@ -36,6 +37,7 @@ async def invite(
     doors.require()
     principal.require("admin", "members")
     wanted = check_role(role)
+    check_giver(principal, wanted)
     if wanted == "owner" and principal.role != "owner":
         raise Forbidden("Only an owner makes owners. Invite with another role.")
     if lifetime is not None and not SHORTEST <= lifetime <= LONGEST:
@@ -44,19 +46,25 @@ async def invite(
             errors=[{"pointer": "/expires_in", "detail": "out of range"}],
         )
     minted = mint("inv")
-    async with database.tenant(principal.workspace) as connection:
-        if await member_store.count_open(connection, principal.workspace, MOST_OPEN) >= MOST_OPEN:
-            raise Conflict(f"{MOST_OPEN} invitations are open already. Revoke some that nobody will use.")
-        made = await member_store.insert_invitation(
-            connection,
-            principal.workspace,
-            new_uuid(),
-            minted.digest,
-            wanted,
-            principal.id,
-            lifetime or LIFETIME,
-        )
+    try:
+        made = await _keep(principal, database, minted.digest, wanted, lifetime or LIFETIME)
+    except Exception as error:
+        if is_dangling(error):
+            raise Forbidden("You do not belong to this workspace any more.") from error
+        raise
     return NewInvitation(invitation=made, url=f"{url.rstrip('/')}/join/{minted.text}")
+
+
+async def _keep(
+    principal: Principal, database: Database, digest: bytes, role: Role, lifetime: timedelta
+) -> Invitation:
+    workspace = principal.workspace
+    async with database.tenant(workspace) as connection:
+        if await member_store.count_open(connection, workspace, MOST_OPEN) >= MOST_OPEN:
+            raise Conflict(f"{MOST_OPEN} invitations are open already. Revoke some that nobody will use.")
+        return await member_store.insert_invitation(
+            connection, workspace, new_uuid(), digest, role, principal.id, lifetime
+        )
 
 
 async def list_open(
@@ -96,7 +104,10 @@ async def check_open(database: Database, secret: str) -> bytes:
 
 @retried
 async def accept(principal: Principal, database: Database, doors: Doors, secret: str) -> Invited:
-    """Join the workspace that the invitation is for, with the session. Raises MultiUserOff, Forbidden, NotFound."""
+    """Join the workspace that the invitation is for, with the session. Raises MultiUserOff, Forbidden, NotFound.
+
+    Whoever serves must make its `Authenticator` forget afterwards.
+    """
     doors.require()
     if principal.via != "session":
         raise Forbidden("An invitation is accepted in a signed-in browser, not with a token.")

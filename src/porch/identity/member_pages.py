@@ -29,7 +29,8 @@ from porch.identity.signing_in import next_page, sign_in_browser, signed_in
 
 router = page_router("members")
 
-Anybody = Annotated[Principal, requires()]
+# What concerns the person, in whichever of their workspaces.
+Anybody = Annotated[Principal, requires(anywhere=True)]
 Reader = Annotated[Principal, requires("read:members")]
 Keeper = Annotated[Principal, requires("admin:members")]
 
@@ -103,7 +104,9 @@ async def ask_to_remove(request: Request, principal: Reader, user: str) -> Respo
 
 
 @router.post("/members/{user}/remove")
-async def remove(request: Request, principal: Anybody, user: str) -> Response:
+async def remove(
+    request: Request, principal: Annotated[Principal, requires("write:members")], user: str
+) -> Response:
     """Takes somebody out of the workspace; whoever names themselves leaves it."""
     doors(request).require()
     try:

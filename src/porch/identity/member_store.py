@@ -26,10 +26,7 @@ async def change_member(connection: Connection, actor: UUID, user: UUID, role: s
 
 async def belongs(connection: Connection, user: UUID, workspace: UUID) -> bool:
     """Whether somebody belongs to a workspace."""
-    found = await connection.fetchval(
-        "SELECT count(*) FROM porch.list_workspaces($1) w WHERE w.id = $2", user, workspace
-    )
-    return bool(found)
+    return bool(await connection.fetchval("SELECT porch.is_member($1, $2)", user, workspace))
 
 
 async def insert_invitation(
@@ -41,7 +38,11 @@ async def insert_invitation(
     maker: UUID,
     lifetime: timedelta,
 ) -> Invitation:
-    """A new invitation; `lifetime` counts from the database's now."""
+    """A new invitation; `lifetime` counts from the database's now. What ended long ago is swept out on the way."""
+    await connection.execute(
+        "DELETE FROM porch.invitations WHERE workspace_id = $1 AND expires_at < now() - interval '30 days'",
+        workspace,
+    )
     row = await connection.fetchrow(
         "INSERT INTO porch.invitations (workspace_id, id, hash, role, created_by, expires_at)"  # noqa: S608 - constants
         f" VALUES ($1, $2, $3, $4, $5, now() + $6::interval) RETURNING {COLUMNS}",

@@ -30,7 +30,9 @@ async def change_role(principal: Principal, database: Database, user: str, role:
     Whoever serves must make its `Authenticator` forget afterwards.
     """
     principal.require("admin", "members")
-    await _change(principal, database, parse_id("usr", user), check_role(role))
+    wanted = check_role(role)
+    check_giver(principal, wanted)
+    await _change(principal, database, parse_id("usr", user), wanted)
 
 
 @retried
@@ -53,6 +55,12 @@ def check_role(text: str) -> Role:
             errors=[{"pointer": "/role", "detail": "not a role"}],
         )
     return cast("Role", text)
+
+
+def check_giver(principal: Principal, role: Role) -> None:
+    """Raise Forbidden where a credential would give away more than it can do itself."""
+    if role in ("owner", "admin"):
+        principal.require("admin", "*")
 
 
 async def _change(principal: Principal, database: Database, user: UUID, role: Role | None) -> None:

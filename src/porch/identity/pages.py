@@ -81,7 +81,7 @@ async def sign_out(request: Request) -> Response:
     try:
         secret = await session_secret(request)
         if secret is not None:
-            principal = await authenticate_session(request, secret, None)
+            principal = await authenticate_session(request, secret, None, anywhere=True)
             await end_session_of(request, principal)
     except Unauthenticated:
         pass
@@ -110,7 +110,7 @@ async def show_sessions(
 @router.post("/sessions/{session}/end")
 async def end_session(
     request: Request,
-    principal: Annotated[Principal, requires("write:tokens")],
+    principal: Annotated[Principal, requires("write:tokens", anywhere=True)],
     session: Annotated[str, Path()],
 ) -> Response:
     """Ends one of one's own sessions at once."""

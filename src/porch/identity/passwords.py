@@ -16,7 +16,7 @@ from typing import TypeVar
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
-from porch.contract.errors import InvalidInput
+from porch.contract.errors import InvalidInput, Overloaded
 from porch.contract.text import check_text
 
 T = TypeVar("T")
@@ -25,6 +25,7 @@ MIN_LENGTH, MAX_LENGTH = 10, 256
 MEMORY_KIB, PASSES, LANES = 19_456, 2, 1
 SALT_BYTES, HASH_BYTES = 16, 32
 AT_ONCE = 2
+MOST_WAITING = 100
 CURRENT = f"$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}$"
 _WORDS = """
 abc abcdef access admin administrator amanda andrew apple asdf asdfgh asdfghjkl ashley baseball basketball batman
@@ -47,15 +48,15 @@ def check_password(text: str, names: Iterable[str] = ()) -> str:
 
     `names` are what a stranger would try first: the login, the name, the workspace.
     """
-    password = normal(text)
-    check_text(password, "The password", 4 * MAX_LENGTH)
+    # Before it is brought into one form, which takes long for what is long.
+    if len(text) > MAX_LENGTH:
+        raise _refused(f"The password has {len(text):,} characters; {MAX_LENGTH} are the most.")
+    password = normal(check_text(text, "The password", 4 * MAX_LENGTH))
     if len(password) < MIN_LENGTH:
         raise _refused(
             f"The password has {len(password)} characters; {MIN_LENGTH} are the least. Three or four words that "
             "only you put together are easy to keep in mind."
         )
-    if len(password) > MAX_LENGTH:
-        raise _refused(f"The password has {len(password)} characters; {MAX_LENGTH} are the most.")
     if is_common(password, names):
         raise _refused(
             "That password is one of the first that would be tried. Take three or four words that only you put "
@@ -102,15 +103,15 @@ def normal(text: str) -> str:
 
 async def hash_password(password: str) -> str:
     """What is kept of it."""
-    return await _aside(lambda: _hash(normal(password)))
+    return await _room.do(lambda: _hash(normal(password)))
 
 
 async def matches(password: str, kept: str | None) -> bool:
     """Whether this is the password; for somebody who has none it takes as long, and is not."""
-    if len(password) > MAX_LENGTH:
-        return False
-    right = await _aside(lambda: _verify(normal(password), kept or _nobodys()))
-    return right and kept is not None
+    possible = len(password) <= MAX_LENGTH and not any("\ud800" <= char <= "\udfff" for char in password)
+    tried = normal(password) if possible else ""
+    right = await _room.do(lambda: _verify(tried, kept or _nobodys()))
+    return right and possible and kept is not None
 
 
 def is_outdated(kept: str) -> bool:
@@ -142,13 +143,25 @@ def _nobodys() -> str:
     return _hash(os.urandom(SALT_BYTES).hex())
 
 
-# As many threads as may work at once: each takes 19 MiB and tens of milliseconds of a core.
-_room = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="password")
+class _Room:
+    """As many threads as may work at once: each takes 19 MiB and tens of milliseconds of a core."""
+
+    def __init__(self) -> None:
+        self.threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="password")
+        self.inside = 0
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Aside, so that nobody's stream waits for it. Raises Overloaded."""
+        if self.inside >= MOST_WAITING:
+            raise Overloaded("Too many people sign in just now. Try again in a few seconds.", retry_after=5)
+        self.inside += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.threads, work)
+        finally:
+            self.inside -= 1
 
 
-async def _aside(work: Callable[[], T]) -> T:
-    """In a thread, so that nobody's stream waits for it."""
-    return await asyncio.get_running_loop().run_in_executor(_room, work)
+_room = _Room()
 
 
 def _refused(sentence: str) -> InvalidInput:

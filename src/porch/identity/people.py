@@ -9,7 +9,7 @@ from uuid import UUID
 from porch.contract.errors import Conflict, Forbidden, InvalidInput, RateLimited, Unauthenticated
 from porch.contract.ids import new_uuid
 from porch.contract.principal import Principal
-from porch.identity import invitations, people_store
+from porch.identity import invitations, people_store, session_store
 from porch.identity.doors import Doors
 from porch.identity.limits import network_of
 from porch.identity.passwords import check_password, hash_password, is_outdated, matches
@@ -19,6 +19,7 @@ from porch.storage.database import Database
 from porch.storage.retrying import retried
 
 LOGIN = re.compile(r"[a-z0-9][a-z0-9._-]{1,39}")
+NOBODY = "-"  # what no login can be
 HANDLES_TRIED = 20
 # (at once, then one more each): for one network at one account, for one network, for one account from anywhere.
 PAIR = 5, timedelta(minutes=1)
@@ -45,7 +46,6 @@ class SignUp:
     invitation: str | None = field(default=None, repr=False)
 
 
-@retried
 async def sign_up(database: Database, doors: Doors, wanted: SignUp, caller: Caller) -> str:
     """The secret of a first session of somebody new, who gets a workspace of their own.
 
@@ -55,15 +55,15 @@ async def sign_up(database: Database, doors: Doors, wanted: SignUp, caller: Call
     hashed = None
     if wanted.invitation is not None:
         hashed = await invitations.check_open(database, wanted.invitation)
+    await _use(database, SIGN_UPS, "sign-up", network_of(caller.address))
     login, name = check_login(wanted.login), check_name(wanted.name or wanted.login, "Your name")
     password = check_password(wanted.password, (login, *re.split(r"[._-]|\s+", f"{login} {name}")))
-    await _use(database, SIGN_UPS, "sign-up", network_of(caller.address))
-    user, workspace = await _create(database, login, name, await hash_password(password), hashed)
-    return await begin_session(
-        database, user, workspace=workspace, address=caller.address, agent=caller.agent
-    )
+    kept = await hash_password(password)
+    user, workspace = await _create(database, login, name, kept, hashed)
+    return await _begin(database, user, kept, caller, workspace)
 
 
+@retried
 async def _create(
     database: Database, login: str, name: str, kept: str, invitation: bytes | None
 ) -> tuple[UUID, UUID]:
@@ -90,9 +90,10 @@ async def sign_in(database: Database, doors: Doors, login: str, password: str, c
     """
     doors.require()
     login = login.strip().lower()
+    login = login if LOGIN.fullmatch(login) else NOBODY
     network = network_of(caller.address)
     async with database.system() as connection:
-        found = await people_store.find_login(connection, login[:100], caller.address)
+        found = await people_store.find_login(connection, login, caller.address)
     user, kept, familiar = found or (None, None, False)
     await _use(database, NETWORK, "network", network)
     await _use(database, PAIR, "pair", login, network)
@@ -100,26 +101,32 @@ async def sign_in(database: Database, doors: Doors, login: str, password: str, c
         # Whoever guesses from everywhere must not lock out who was here lately.
         await _use(database, ACCOUNT, "account", login)
     if not await matches(password, kept) or user is None or kept is None:
-        raise Unauthenticated("That name and password do not belong together. Check both and try again.")
+        raise _wrong()
     if is_outdated(kept):
         again = await hash_password(password)
         async with database.system() as connection:
-            await people_store.rehash(connection, user, kept, again)
-    return await begin_session(database, user, workspace=None, address=caller.address, agent=caller.agent)
+            if await people_store.rehash(connection, user, kept, again):
+                kept = again
+    return await _begin(database, user, kept, caller)
 
 
-@retried
 async def set_password(
     principal: Principal, database: Database, doors: Doors, *, login: str | None, before: str, password: str
 ) -> None:
-    """Gives the principal a password, and a login if they have none; their other sessions end.
+    """Gives the principal a password, and a login if they have none; their other sessions and open links end.
 
+    Whoever serves must make its `Authenticator` forget afterwards.
     Who has a password shows it as `before`. Raises MultiUserOff, Forbidden, InvalidInput, Conflict, RateLimited.
     """
     doors.require()
     if principal.via != "session":
         raise Forbidden("A password is set in a signed-in browser, not with a token.")
     async with database.system() as connection:
+        if await session_store.session_bound(connection, principal.credential):
+            raise Forbidden(
+                "This browser was signed in with a token that ends, and what it does ends with it. Set a password from "
+                "one that was signed in another way."
+            )
         known, kept = await people_store.read_login(connection, principal.id)
     login = known or check_login(login or "")
     password = check_password(password, (login, *re.split(r"[._-]|\s+", f"{login} {principal.name}")))
@@ -130,11 +137,36 @@ async def set_password(
                 "That is not your present password. Without it, ask for a sign-in link.",
                 errors=[{"pointer": "/before", "detail": "does not match"}],
             )
-    hashed = await hash_password(password)
-    async with database.system() as connection:
-        done = await people_store.set_password(connection, principal.id, login, hashed, principal.credential)
-    if not done:
+    outcome = await _set(database, principal, login, kept, await hash_password(password))
+    if outcome == "taken":
         raise Conflict(f"{login!r} is somebody's here already. Choose another name to sign in with.")
+    if outcome == "moved":
+        raise Conflict("Your password or this session was changed elsewhere meanwhile. Sign in again.")
+
+
+@retried
+async def _set(database: Database, principal: Principal, login: str, before: str | None, after: str) -> str:
+    async with database.system() as connection:
+        return await people_store.set_password(
+            connection, principal.id, login, before, after, principal.credential
+        )
+
+
+@retried
+async def _begin(
+    database: Database, user: UUID, kept: str, caller: Caller, workspace: UUID | None = None
+) -> str:
+    """A session, unless the password was changed since it was looked at."""
+    secret = await begin_session(
+        database, user, password=kept, workspace=workspace, address=caller.address, agent=caller.agent
+    )
+    if secret is None:
+        raise _wrong()
+    return secret
+
+
+def _wrong() -> Unauthenticated:
+    return Unauthenticated("That name and password do not belong together. Check both and try again.")
 
 
 async def read_login(principal: Principal, database: Database) -> tuple[str | None, bool]:
@@ -166,6 +198,7 @@ def _handles(login: str) -> list[str]:
     ]
 
 
+@retried
 async def _use(database: Database, limit: tuple[int, timedelta], *subject: str) -> None:
     at_once, every = limit
     key = hashlib.sha256("\0".join(subject).encode()).digest()

@@ -34,7 +34,8 @@ from porch.identity.signing_in import (
 )
 
 router = page_router("people")
-Anybody = Annotated[Principal, requires()]
+# What concerns the person, in whichever of their workspaces.
+Anybody = Annotated[Principal, requires(anywhere=True)]
 
 
 @dataclass(slots=True)

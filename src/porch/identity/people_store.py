@@ -56,17 +56,20 @@ async def read_login(connection: Connection, user: UUID) -> tuple[str | None, st
 
 
 async def set_password(
-    connection: Connection, user: UUID, login: str | None, password: str, session: UUID | None
-) -> bool:
-    """A new password, and a login for who has none; other sessions end. False where the login is another's."""
-    return bool(
-        await connection.fetchval("SELECT porch.set_password($1, $2, $3, $4)", user, login, password, session)
+    connection: Connection, user: UUID, login: str, before: str | None, password: str, session: UUID
+) -> str:
+    """A new password, and a login for who has none; answers what `porch.set_password` does."""
+    return cast(
+        "str",
+        await connection.fetchval(
+            "SELECT porch.set_password($1, $2, $3, $4, $5)", user, login, before, password, session
+        ),
     )
 
 
-async def rehash(connection: Connection, user: UUID, before: str, after: str) -> None:
-    """The same password, hashed anew."""
-    await connection.execute("SELECT porch.rehash_password($1, $2, $3)", user, before, after)
+async def rehash(connection: Connection, user: UUID, before: str, after: str) -> bool:
+    """The same password, hashed anew; false where it is another by now."""
+    return bool(await connection.fetchval("SELECT porch.rehash_password($1, $2, $3)", user, before, after))
 
 
 async def use_sign_in_limit(connection: Connection, subject: bytes, every: timedelta, at_once: int) -> float:

@@ -33,28 +33,40 @@ async def read_workspace(principal: Principal, database: Database) -> Workspace:
 
 async def list_workspaces(principal: Principal, database: Database) -> list[Reach]:
     """The workspaces that the credential reaches: all of the person's, or the one a token was made in."""
-    async with database.system() as connection:
-        found = await people_store.list_workspaces(connection, principal.id)
-    return [each for each in found if principal.via == "session" or each.id == principal.workspace]
+    if principal.via == "session":
+        async with database.system() as connection:
+            return await people_store.list_workspaces(connection, principal.id)
+    found = await read_workspace(principal, database)
+    return [
+        Reach(
+            id=found.id,
+            handle=found.handle,
+            name=found.name,
+            created_at=found.created_at,
+            journal_days=found.journal_days,
+            role=principal.role,
+        )
+    ]
 
 
 @retried
 async def make_workspace(
     principal: Principal, database: Database, doors: Doors, *, handle: str, name: str
-) -> Reach:
+) -> Workspace:
     """A workspace of the principal's own. Raises MultiUserOff, Forbidden, InvalidInput, Conflict."""
     doors.require()
     if principal.via != "session":
         raise Forbidden("A workspace is made in a signed-in browser: a token reaches the one it was made in.")
     handle = check_handle(handle, "a workspace's handle")
     name = check_name(name or handle, "The workspace's name")
+    workspace = new_uuid()
     async with database.system() as connection:
         outcome = await people_store.make_workspace(
-            connection, principal.id, new_uuid(), handle, name, MOST_OWNED
+            connection, principal.id, workspace, handle, name, MOST_OWNED
         )
-        if outcome == "made":
-            found = await people_store.list_workspaces(connection, principal.id)
-            return next(each for each in found if each.handle == handle)
+    if outcome == "made":
+        async with database.tenant(workspace) as connection:
+            return _existing(principal, await store.read_workspace(connection, workspace))
     if outcome == "full":
         raise Conflict(f"You own {MOST_OWNED} workspaces, the most that one person may.")
     raise Conflict(f"The handle {handle!r} is taken. Choose another one.")

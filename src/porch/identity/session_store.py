@@ -96,10 +96,11 @@ async def begin_session(
     address: str | None,
     agent: str | None,
     workspace: UUID | None,
-) -> None:
-    """A session of somebody who showed who they are."""
-    await connection.execute(
-        "SELECT porch.begin_session($1, $2, $3, $4, $5, $6, $7, $8)",
+    password: str,
+) -> bool:
+    """A session of somebody who showed a password; false where what is kept of it is another by now."""
+    begun = await connection.fetchval(
+        "SELECT porch.begin_session($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         user,
         session,
         digest,
@@ -108,7 +109,9 @@ async def begin_session(
         address,
         agent,
         workspace,
+        password,
     )
+    return bool(begun)
 
 
 async def switch_workspace(connection: Connection, user: UUID, session: UUID, named: str) -> bool:

@@ -135,12 +135,21 @@ async def switch_workspace(principal: Principal, database: Database, named: str)
 
 
 async def begin_session(
-    database: Database, user: UUID, *, workspace: UUID | None, address: str | None, agent: str | None
-) -> str:
-    """The secret of a new session of somebody who has just shown who they are."""
+    database: Database,
+    user: UUID,
+    *,
+    password: str,
+    workspace: UUID | None,
+    address: str | None,
+    agent: str | None,
+) -> str | None:
+    """The secret of a new session of somebody who showed a password; None if what that was checked with has changed.
+
+    `password` is what is kept of it.
+    """
     minted = mint("ses")
     async with database.system() as connection:
-        await session_store.begin_session(
+        begun = await session_store.begin_session(
             connection,
             user,
             new_uuid(),
@@ -150,8 +159,9 @@ async def begin_session(
             address=address,
             agent=_printable(agent),
             workspace=workspace,
+            password=password,
         )
-    return minted.text
+    return minted.text if begun else None
 
 
 async def instance(database: Database) -> str:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator
 
-from porch.contract.errors import Forbidden, Unauthenticated
+from porch.contract.errors import Forbidden, NotFound, Unauthenticated
 from porch.contract.frames import KEEP_ALIVE
 from porch.runs.reader import Reader
 
@@ -36,7 +36,7 @@ async def _check(reader: Reader) -> None:
         return
     try:
         await reader.recheck()
-    except (Unauthenticated, Forbidden):
+    except (Unauthenticated, Forbidden, NotFound):
         reader.finish("ended")
     except Exception as error:  # a fault is no verdict: the next round asks again
         log.warning("Whether a stream's reader may still read could not be found out: %s", error)

@@ -48,7 +48,7 @@ END $$;
 CREATE POLICY tenant ON porch.invitations TO porch_app
   USING (workspace_id = porch.current_workspace()) WITH CHECK (workspace_id = porch.current_workspace());
 
-GRANT SELECT, INSERT, UPDATE (revoked_at) ON porch.invitations TO porch_app;
+GRANT SELECT, INSERT, UPDATE (revoked_at), DELETE ON porch.invitations TO porch_app;
 GRANT SELECT, UPDATE (used_at, revoked_at) ON porch.invitations TO porch_definer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON porch.sign_in_limits TO porch_definer;
 GRANT UPDATE (login, password, password_changed_at) ON porch.users TO porch_definer;
@@ -102,15 +102,25 @@ BEGIN
   RETURN FOUND;
 END $$;
 
--- A session of somebody who showed a password, or has just signed up.
+-- A session of somebody who showed a password, while p_password is still what that is checked with. False when it was
+-- changed meanwhile. Some of what ended long ago is swept out on the way.
 CREATE FUNCTION porch.begin_session(
     p_user uuid, p_session uuid, p_hash bytea, p_idle interval, p_whole interval, p_address text, p_agent text,
-    p_workspace uuid) RETURNS void
-  LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+    p_workspace uuid, p_password text) RETURNS boolean
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- Locked, so that a password being set just now comes before this or ends what this makes.
+  PERFORM FROM porch.users u WHERE u.id = p_user AND u.password = p_password FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
   INSERT INTO porch.sessions (id, user_id, hash, expires_at, ends_at, last_used_at, last_used_from, user_agent, place)
     VALUES (p_session, p_user, p_hash, now() + p_idle, now() + p_whole, now(), p_address, p_agent, p_workspace);
-END;
+  DELETE FROM porch.sessions s WHERE s.id IN (
+    SELECT x.id FROM porch.sessions x WHERE coalesce(x.revoked_at, x.expires_at) < now() - interval '30 days'
+    ORDER BY coalesce(x.revoked_at, x.expires_at) LIMIT 100 FOR UPDATE SKIP LOCKED);
+  RETURN true;
+END $$;
 
 -- ---------------------------------------------------------------- workspaces and who belongs to them
 
@@ -157,6 +167,13 @@ BEGIN ATOMIC
   LIMIT p_limit;
 END;
 
+-- Whether somebody belongs to a workspace.
+CREATE FUNCTION porch.is_member(p_user uuid, p_workspace uuid) RETURNS boolean
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT EXISTS (SELECT FROM porch.memberships m WHERE m.workspace_id = p_workspace AND m.user_id = p_user);
+END;
+
 -- Gives somebody another role in the transaction's workspace, or with none takes them out of it, for p_actor, who must
 -- still be allowed to: an owner anything, an admin what concerns no owner, everybody to leave. 'done', 'missing',
 -- 'forbidden', 'last_owner', since a workspace keeps one, or 'at_home' for the operator, who owns the workspace that the
@@ -169,7 +186,7 @@ DECLARE
   theirs text;
 BEGIN
   -- One change at a time: two owners who remove each other leave one.
-  PERFORM FROM porch.workspaces w WHERE w.id = place FOR UPDATE;
+  PERFORM FROM porch.workspaces w WHERE w.id = place FOR NO KEY UPDATE;
   SELECT m.role INTO mine FROM porch.memberships m WHERE m.workspace_id = place AND m.user_id = p_actor;
   SELECT m.role INTO theirs FROM porch.memberships m WHERE m.workspace_id = place AND m.user_id = p_user;
   IF theirs IS NULL THEN
@@ -211,8 +228,10 @@ CREATE FUNCTION porch.read_invitation(p_hash bytea)
 BEGIN ATOMIC
   SELECT w.id, w.handle, w.name, i.role, u.name,
          CASE WHEN i.used_at IS NOT NULL THEN 'used'
-              WHEN i.revoked_at IS NOT NULL OR i.expires_at <= now() THEN 'expired' ELSE 'open' END
+              WHEN i.revoked_at IS NOT NULL OR i.expires_at <= now() THEN 'expired'
+              WHEN m.role = 'owner' OR (m.role = 'admin' AND i.role <> 'owner') THEN 'open' ELSE 'expired' END
   FROM porch.invitations i
+  JOIN porch.memberships m ON m.workspace_id = i.workspace_id AND m.user_id = i.created_by
   JOIN porch.workspaces w ON w.id = i.workspace_id
   JOIN porch.users u ON u.id = i.created_by
   WHERE i.hash = p_hash;
@@ -228,12 +247,14 @@ DECLARE
 BEGIN
   SELECT i.workspace_id INTO place FROM porch.invitations i WHERE i.hash = p_hash;
   -- In the order in which change_member locks: its maker may be losing the right to invite just now.
-  PERFORM FROM porch.workspaces w WHERE w.id = place FOR UPDATE;
+  PERFORM FROM porch.workspaces w WHERE w.id = place FOR NO KEY UPDATE;
   IF EXISTS (SELECT FROM porch.memberships m WHERE m.workspace_id = place AND m.user_id = p_user) THEN
     RETURN NULL;
   END IF;
   UPDATE porch.invitations i SET used_at = now()
     WHERE i.hash = p_hash AND i.used_at IS NULL AND i.revoked_at IS NULL AND i.expires_at > now()
+      AND EXISTS (SELECT FROM porch.memberships m WHERE m.workspace_id = place AND m.user_id = i.created_by
+                    AND (m.role = 'owner' OR (m.role = 'admin' AND i.role <> 'owner')))
     RETURNING i.* INTO invitation;
   IF NOT FOUND THEN
     RETURN NULL;
@@ -271,26 +292,28 @@ CREATE FUNCTION porch.sign_up(
   RETURNS TABLE (outcome text, joined uuid)
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF EXISTS (SELECT FROM porch.workspaces w WHERE w.handle = p_handle) THEN
+  INSERT INTO porch.workspaces (id, handle, name) VALUES (p_workspace, p_handle, p_name) ON CONFLICT DO NOTHING;
+  IF NOT FOUND THEN
     outcome := 'handle_taken'; RETURN NEXT; RETURN;
   END IF;
   INSERT INTO porch.users (id, name, login, password, password_changed_at)
     VALUES (p_user, p_name, p_login, p_password, now()) ON CONFLICT DO NOTHING;
   IF NOT FOUND THEN
+    DELETE FROM porch.workspaces w WHERE w.id = p_workspace;
     outcome := 'login_taken'; RETURN NEXT; RETURN;
   END IF;
   IF p_invitation IS NOT NULL THEN
     joined := porch.accept_invitation(p_invitation, p_user);
     IF joined IS NULL THEN
       DELETE FROM porch.users u WHERE u.id = p_user;
+      DELETE FROM porch.workspaces w WHERE w.id = p_workspace;
       outcome := 'gone'; RETURN NEXT; RETURN;
     END IF;
   END IF;
-  INSERT INTO porch.workspaces (id, handle, name) VALUES (p_workspace, p_handle, p_name);
   INSERT INTO porch.memberships (workspace_id, user_id, role) VALUES (p_workspace, p_user, 'owner');
   outcome := 'made'; RETURN NEXT;
 END $$;
-GRANT DELETE ON porch.users TO porch_definer;
+GRANT DELETE ON porch.users, porch.workspaces TO porch_definer;
 
 -- Whose login this is, and what their password is checked with; `familiar` where they were signed in from p_address
 -- within the last 30 days.
@@ -311,25 +334,34 @@ BEGIN ATOMIC
   SELECT u.login, u.password FROM porch.users u WHERE u.id = p_user;
 END;
 
--- Gives somebody a password, and a login where they have none; all their sessions but p_session end. False where the
--- login is another's.
-CREATE FUNCTION porch.set_password(p_user uuid, p_login text, p_password text, p_session uuid) RETURNS boolean
+-- Gives somebody another password than p_before, and a login where they have none, from p_session, which lives and is
+-- bound to no token; all their other sessions and their open links end. 'done', 'taken' where the login is another's,
+-- 'moved' where the session has ended or the password is another by now.
+CREATE FUNCTION porch.set_password(p_user uuid, p_login text, p_before text, p_password text, p_session uuid)
+  RETURNS text
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  PERFORM FROM porch.users u WHERE u.id = p_user AND u.password IS NOT DISTINCT FROM p_before FOR NO KEY UPDATE;
+  IF NOT FOUND OR NOT EXISTS (
+      SELECT FROM porch.sessions s WHERE s.id = p_session AND s.user_id = p_user AND s.revoked_at IS NULL
+        AND s.expires_at > now() AND s.bound_until IS NULL) THEN
+    RETURN 'moved';
+  END IF;
   UPDATE porch.users u SET login = coalesce(u.login, p_login), password = p_password, password_changed_at = now()
     WHERE u.id = p_user;
   UPDATE porch.sessions s SET revoked_at = now()
     WHERE s.user_id = p_user AND s.id <> p_session AND s.revoked_at IS NULL;
-  RETURN true;
+  DELETE FROM porch.sign_in_links l WHERE l.user_id = p_user AND l.used_at IS NULL;
+  RETURN 'done';
 EXCEPTION WHEN unique_violation THEN
-  RETURN false;
+  RETURN 'taken';
 END $$;
 
 -- The same password, hashed anew with what counts as dear enough today.
-CREATE FUNCTION porch.rehash_password(p_user uuid, p_before text, p_password text) RETURNS void
+CREATE FUNCTION porch.rehash_password(p_user uuid, p_before text, p_password text) RETURNS boolean
   LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  UPDATE porch.users u SET password = p_password WHERE u.id = p_user AND u.password = p_before;
+  UPDATE porch.users u SET password = p_password WHERE u.id = p_user AND u.password = p_before RETURNING true;
 END;
 
 -- Takes one of p_burst tries, one more of which comes back each p_every: 0, or after how many seconds there is one.
@@ -339,12 +371,13 @@ DECLARE
   moment timestamptz := clock_timestamp();
   latest timestamptz := moment + (p_burst - 1) * p_every;
 BEGIN
-  DELETE FROM porch.sign_in_limits l WHERE l.subject IN (
-    SELECT x.subject FROM porch.sign_in_limits x WHERE x.free_at < moment - interval '1 minute'
-    ORDER BY x.free_at LIMIT 10 FOR UPDATE SKIP LOCKED);
   INSERT INTO porch.sign_in_limits AS l (subject, free_at) VALUES (p_subject, moment + p_every)
     ON CONFLICT (subject) DO UPDATE SET free_at = greatest(l.free_at, moment) + p_every WHERE l.free_at <= latest;
   IF FOUND THEN
+    -- Behind it: whoever holds swept rows waits for none.
+    DELETE FROM porch.sign_in_limits l WHERE l.subject IN (
+      SELECT x.subject FROM porch.sign_in_limits x WHERE x.free_at < moment - interval '1 minute'
+      ORDER BY x.free_at LIMIT 10 FOR UPDATE SKIP LOCKED);
     RETURN 0;
   END IF;
   RETURN coalesce((SELECT greatest(extract(epoch FROM l.free_at - latest), 0.001) FROM porch.sign_in_limits l
@@ -356,11 +389,11 @@ DECLARE f text;
 BEGIN
   FOREACH f IN ARRAY ARRAY[
       'authenticate_session_in(bytea, text, text, uuid, uuid)', 'switch_workspace(uuid, uuid, text)',
-      'begin_session(uuid, uuid, bytea, interval, interval, text, text, uuid)', 'list_workspaces(uuid)',
-      'make_workspace(uuid, uuid, text, text, integer)', 'list_members(uuid, integer)',
+      'begin_session(uuid, uuid, bytea, interval, interval, text, text, uuid, text)', 'list_workspaces(uuid)',
+      'make_workspace(uuid, uuid, text, text, integer)', 'list_members(uuid, integer)', 'is_member(uuid, uuid)',
       'change_member(uuid, uuid, text)', 'read_invitation(bytea)', 'accept_invitation(bytea, uuid)', 'is_at_home(uuid, uuid)', 'count_people()',
       'sign_up(uuid, text, text, text, uuid, text, bytea)', 'find_login(text, text)', 'read_login(uuid)',
-      'set_password(uuid, text, text, uuid)', 'rehash_password(uuid, text, text)',
+      'set_password(uuid, text, text, text, uuid)', 'rehash_password(uuid, text, text)',
       'use_sign_in_limit(bytea, interval, integer)'] LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION porch.%s FROM PUBLIC', f);
     EXECUTE format('GRANT EXECUTE ON FUNCTION porch.%s TO porch_app', f);
