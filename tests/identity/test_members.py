@@ -9,11 +9,11 @@ import pytest
 from porch.contract.errors import Forbidden, NotFound
 from porch.contract.ids import format_id
 from porch.contract.principal import Role
-from porch.identity import invitations, members
+from porch.identity import invitations, member_store, members
 from porch.identity.authentication import Authenticator, authenticate
 from porch.identity.doors import CLOSED, Doors
 from porch.identity.sessions import create_link, redeem_link
-from porch.identity.tokens import is_well_formed
+from porch.identity.tokens import digest, is_well_formed
 from porch.storage.connection import connected
 from tests.http.app import Client, Tenant, World
 
@@ -234,7 +234,7 @@ async def test_an_invitation_s_life_has_bounds(world: World, ada: Tenant, second
     assert answer.status == 422
 
 
-async def test_an_invitation_is_worth_what_its_maker_still_is(world: World, ada: Tenant) -> None:
+async def test_an_invitation_is_worth_what_its_maker_still_is(world: World, ada: Tenant, eve: Tenant) -> None:
     who, client = await somebody(world, ada, "owner")
     stale = await authenticate(world.database, str(client.token))
     boss = await authenticate(world.database, str(ada.client.token))
@@ -246,6 +246,9 @@ async def test_an_invitation_is_worth_what_its_maker_still_is(world: World, ada:
     for made in (before, late):
         with pytest.raises(NotFound):
             await invitations.check_open(world.database, made.url.rpartition("/")[2])
+        async with world.database.system() as connection:
+            secret = digest(made.url.rpartition("/")[2])
+            assert await member_store.accept_invitation(connection, secret, eve.owner) is None
     assert await invitations.check_open(world.database, lower.url.rpartition("/")[2])
     await members.remove(boss, world.database, who)
     with pytest.raises(Forbidden, match="any more"):

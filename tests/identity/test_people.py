@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
@@ -325,7 +325,7 @@ async def test_an_unknown_login_and_one_without_a_password_cost_what_others_do(
     world: World, ada: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked: list[str] = []
-    verify = passwords._verify
+    verify: Callable[[str, str], bool] = vars(passwords)["_verify"]
 
     def spy(password: str, kept: str) -> bool:
         checked.append(kept)
