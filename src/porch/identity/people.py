@@ -134,7 +134,7 @@ async def set_password(
         await _use(database, PAIR, "password", principal.id.hex)
         if not await matches(before, kept):
             raise InvalidInput(
-                "That is not your present password. Without it, ask for a sign-in link.",
+                "That is not your present password. Check it and try again.",
                 errors=[{"pointer": "/before", "detail": "does not match"}],
             )
     outcome = await _set(database, principal, login, kept, await hash_password(password))
