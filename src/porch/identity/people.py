@@ -115,8 +115,8 @@ async def set_password(
 ) -> None:
     """Gives the principal a password, and a login if they have none; their other sessions and open links end.
 
-    Whoever serves must make its `Authenticator` forget afterwards.
     Who has a password shows it as `before`. Raises MultiUserOff, Forbidden, InvalidInput, Conflict, RateLimited.
+    Whoever serves must make its `Authenticator` forget afterwards.
     """
     doors.require()
     if principal.via != "session":
