@@ -1,9 +1,11 @@
 """`porch bench`: this installation's own figures, measured through the whole way from client to model and back."""
 
+import asyncio
 import statistics
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -27,6 +29,9 @@ from porch.client import AsyncPorch
 from porch.contract.errors import PorchError, Unavailable
 from porch.contract.events import RunFailed, RunFinished
 from porch.contract.ids import new_id
+
+if TYPE_CHECKING:
+    from porch.cli.walls import Cost
 
 SCRIPTED = "scripted:fast"
 QUESTIONS = {SCRIPTED: "[[tokens 256]]"}
@@ -59,29 +64,61 @@ class Round:
     metavar="RATIO",
     help="With --compare: fail where the first token takes more than so many times as long.",
 )
+@click.option("--walls", is_flag=True, help="Measure what credentials and the wall between workspaces cost.")
+@click.option(
+    "--size",
+    type=(click.IntRange(1, 100_000), click.IntRange(1, 100_000_000)),
+    metavar="WORKSPACES MESSAGES",
+    help="With --walls: so many, instead of 1000 and 1000000.",
+)
 @common(json=True)
 def bench(
-    rounds: int, models: tuple[str, ...], save: Path | None, before: Path | None, at_most: float | None
+    rounds: int,
+    models: tuple[str, ...],
+    save: Path | None,
+    before: Path | None,
+    at_most: float | None,
+    walls: bool,
+    size: tuple[int, int] | None,
 ) -> None:
     """Measure time to first token, tokens per second and end to end, over HTTP and the database.
 
     Without --model: the scripted model, which answers at once and so shows Porch's own share, and the bundled
     one. Each model answers once before it is measured. Machines differ, and so does their load: figures of two
     files tell something of Porch when they come from one machine that did nothing else.
+
+    With --walls: what it adds to a request to find out who asks and what they may, and what row-level security
+    adds to the queries that are asked most. In a database of its own, which takes about a minute and 2 GB of disk.
     """
     if at_most is not None and before is None:
         raise click.UsageError("--at-most needs --compare FILE.")
+    if (walls or size) and (models or save or before or not walls):
+        raise click.UsageError("--walls goes with --size alone, and --size with --walls.")
+    if walls:
+        _bench_walls(*(size or (1000, 1_000_000)))
+    else:
+        _bench_models(models or (SCRIPTED, BUNDLED), bool(models), rounds, save, before, at_most)
+
+
+def _bench_models(
+    models: tuple[str, ...],
+    named: bool,
+    rounds: int,
+    save: Path | None,
+    before: Path | None,
+    at_most: float | None,
+) -> None:
     invocation = current()
     old = read_baseline(before) if before else None
     aside = Prose(sys.stderr)
     measured: dict[str, list[Round]] = {}
     with reached(invocation.resolve(), QuietStart()) as link:
-        for model in models or (SCRIPTED, BUNDLED):
+        for model in models:
             aside.wait(f"Measuring {model} …")
             try:
                 measured[model] = link.run(_measure(link, model, rounds))
             except PorchError as error:
-                if models:
+                if named:
                     raise
                 aside.line(f"{model} is left out: {error.message}", "yellow")
             aside.rest()
@@ -101,6 +138,32 @@ def bench(
         raise Unavailable(
             f"The first token of {', '.join(slower)} takes more than {at_most:g} times as long."
         )
+
+
+def _bench_walls(workspaces: int, messages: int) -> None:
+    # It brings the web's libraries along, which no other figure needs.
+    from porch.cli.walls import TIMES, measure_walls
+
+    aside = Prose(sys.stderr)
+    found = asyncio.run(measure_walls(workspaces, messages, aside.wait))
+    aside.rest()
+    if current().json:
+        print(msgspec.json.encode(found).decode())
+        return
+    aside.line(
+        f"{found.workspaces:,} workspaces, {found.messages:,} messages; milliseconds, the median of "
+        f"{TIMES:,} each way, in turns."
+    )
+    columns = ("a request with a", "anybody", "checked", "added")
+    print_table(columns, [_cost(one)[:4] for one in found.credentials], empty="", headed=True)
+    columns = ("a transaction that reads or makes", "no wall", "walled", "added", "ratio")
+    print_table(columns, [_cost(one) for one in found.queries], empty="", headed=True)
+    read = f"read {', '.join(found.scanned)} whole" if found.scanned else "no table was read whole"
+    aside.line(f"The plans: {read}.", "yellow" if found.scanned else "")
+
+
+def _cost(one: "Cost") -> tuple[str, ...]:
+    return one.name, *(f"{ms:.3f}" for ms in (one.without, one.with_it, one.added)), f"{one.ratio:.2f}"
 
 
 def _check_known(unknown: set[str], at_most: float | None) -> None:
