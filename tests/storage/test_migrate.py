@@ -23,6 +23,7 @@ RELEASED = {
     "partitions": "e968261a9d92125a",
     "figures": "4832508a7e477d6d",
     "plans": "91384d477ad4ee5c",
+    "people": "b0de568b5c466cae",
 }
 
 ONE = Migration(1, "one", "CREATE TABLE porch.one (n int); INSERT INTO porch.one VALUES (1);")
