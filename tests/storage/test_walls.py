@@ -73,6 +73,7 @@ DEFINER_FUNCTIONS = {
     "set_password",
     "rehash_password",
     "use_sign_in_limit",
+    "member_name",
 }
 # Those of another signature beside one that processes of an earlier version call.
 OVERLOADS = ["write_journal"]

@@ -99,6 +99,10 @@ class ConversationChange(BodyModel):
         examples=[MESSAGE_ID],
         description="The last message of the branch to show and continue; 409 while a run is at work.",
     )
+    audience: Literal["own", "members"] | None = Field(
+        default=None,
+        description="`members` opens it to all of the workspace's: they read it and take part as their roles let them.",
+    )
 
 
 class ParticipantBody(BodyModel):
@@ -129,6 +133,7 @@ class ConversationBody(BodyModel):
     waiting: int | None = Field(
         default=None, examples=[0], description="How many messages wait under `/queue`; null in lists."
     )
+    audience: Literal["own", "members"] = Field(description="Who besides admins reads it.")
     created_at: datetime
     updated_at: datetime
 
@@ -142,8 +147,16 @@ class FoundConversationBody(ConversationBody):
     )
 
 
+class AuthorBody(BodyModel):
+    """Who said it."""
+
+    id: str = Field(examples=[USER_ID])
+    name: str = Field(examples=["Ada"])
+    you: bool
+
+
 class MessageBody(BodyModel):
-    """A message. `parent` is the one it follows.
+    """A message. `parent` is the one it follows, `author` who said it, null for answers.
 
     `parts` are text, reasoning, refusals, tool calls and results; pictures and files, whose bytes are at `url`.
     """
@@ -154,6 +167,7 @@ class MessageBody(BodyModel):
     created_at: datetime
     parent: str | None = None
     run: str | None = Field(default=None, examples=[RUN_ID])
+    author: AuthorBody | None = None
 
 
 def agent_body(principal: Principal, agent: Agent) -> AgentBody:
@@ -199,6 +213,7 @@ def conversation_body(principal: Principal, conversation: Conversation) -> Conve
         active_run=format_id("run", conversation.active_run) if conversation.active_run else None,
         concurrency=conversation.concurrency,
         waiting=conversation.waiting,
+        audience=conversation.audience,
         created_at=conversation.created_at,
         updated_at=conversation.updated_at,
     )

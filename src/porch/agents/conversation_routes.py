@@ -112,11 +112,15 @@ async def find_conversations(
         ),
     ] = "",
     agent: Annotated[str | None, Query(description="An agent, by handle or id.", examples=["helper"])] = None,
+    audience: Annotated[
+        Literal["own", "members"],
+        Query(description="`members`: all that are open to the workspace's members."),
+    ] = "own",
 ) -> Page[FoundConversationBody]:
     """Your own conversations with all agents, the last active first; `q` searches them."""
     after = Activity.parse(paging.cursor) if paging.cursor is not None else None
     hits = await Conversations(database(request)).own(
-        principal, search=q, agent=agent, after=after, limit=paging.limit + 1
+        principal, search=q, agent=agent, after=after, limit=paging.limit + 1, audience=audience
     )
     shown, last = cut(hits, paging.limit)
     return Page[FoundConversationBody](
@@ -140,9 +144,9 @@ async def get_conversation(
 async def update_conversation(
     request: Request, principal: Writer, conversation: ConversationId, change: ConversationChange
 ) -> ConversationBody:
-    """Renames it, or makes another message the end of its branch."""
+    """Renames it, makes another message the end of its branch, or opens it to the workspace's members."""
     found = await Conversations(database(request)).update(
-        principal, conversation, title=change.title, head=change.head
+        principal, conversation, title=change.title, head=change.head, audience=change.audience
     )
     return conversation_body(principal, found)
 

@@ -17,7 +17,7 @@ from porch.storage.database import Database
 
 _COLUMNS = (
     "SELECT c.id, c.agent_id, a.handle AS agent_handle, c.participant_kind, c.participant_id, c.title, c.draft,"
-    " c.head_message_id, c.created_at, c.updated_at,"
+    " c.head_message_id, c.created_at, c.updated_at, c.audience,"
     " (SELECT r.id FROM porch.runs r WHERE r.workspace_id = c.workspace_id AND r.conversation_id = c.id"
     "  AND r.status IN ('running', 'paused')) AS active_run"
 )
@@ -115,6 +115,24 @@ async def list_active(
         principal.workspace,
         principal.id,
         principal.kind,
+        agent,
+        after and after.at,
+        after and after.conversation,
+        limit,
+    )
+    return [_conversation(row) for row in rows]
+
+
+async def list_open(
+    connection: Connection, workspace: UUID, agent: UUID | None, after: Activity | None, limit: int
+) -> list[Conversation]:
+    """Those that are open to the workspace's members, the last active first."""
+    rows = await connection.fetch(
+        f"{SELECT}{ALIVE} AND c.audience = 'members' AND NOT c.draft AND ($2::uuid IS NULL OR c.agent_id = $2)"
+        " AND (c.updated_at, c.id) < (coalesce($3, 'infinity'::timestamptz),"
+        "  coalesce($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))"
+        " ORDER BY c.updated_at DESC, c.id DESC LIMIT $5",
+        workspace,
         agent,
         after and after.at,
         after and after.conversation,

@@ -1,11 +1,13 @@
 """What one can do with conversations and their messages.
 
-A conversation is its participant's: others get NotFound, unless they hold `admin:conversations`.
+A conversation is its participant's, and of those who hold `admin:conversations`. One that is open to the members of
+its workspace all of these read, and go on with as far as their roles let them; others get NotFound.
 """
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -17,9 +19,10 @@ from porch.agents.files import Attached, fill, has_files, read_file, with_urls, 
 from porch.agents.model import Conversation, Hit
 from porch.agents.obstacles import HERE, obstacle
 from porch.agents.service import reach_agent
+from porch.agents.together import may_keep, may_see, set_audience, tell_authors
 from porch.contract.attachments import MAX_ATTACHED_BYTES
 from porch.contract.definition import Definition
-from porch.contract.errors import Conflict, ConversationBusy, NotFound
+from porch.contract.errors import Conflict, ConversationBusy, Forbidden, InvalidInput, NotFound
 from porch.contract.ids import format_id, parse_id
 from porch.contract.messages import Message
 from porch.contract.principal import Principal
@@ -80,16 +83,28 @@ class Conversations:
         after: Activity | None = None,
         limit: int,
         begun: bool = False,
+        audience: Literal["own", "members"] = "own",
     ) -> list[Hit]:
         """The principal's own conversations, the last active first; with `search` those that hold its words.
+
+        With the `audience` of members instead all of the workspace's that are open to these.
 
         With `begun` those are left out that have neither a message nor a title: what a first message leaves that
         was refused.
         """
         principal.require("read", "conversations")
         search = check_text(search.strip(), "The search", MAX_SEARCH_BYTES)
+        if search and audience == "members":
+            raise InvalidInput(
+                "A search finds your own conversations. Leave out either the words or the audience."
+            )
         async with self.database.tenant(principal.workspace) as connection:
             which = (await reach_agent(connection, principal, agent, "read", "run")).id if agent else None
+            if audience == "members":
+                if principal.kind != "user":
+                    return []
+                rows = await store.list_open(connection, principal.workspace, which, after, limit)
+                return [Hit(conversation=row) for row in rows]
             if search:
                 return await store.search_conversations(connection, principal, search, which, after, limit)
             rows = await store.list_active(connection, principal, which, after, limit, begun=begun)
@@ -104,19 +119,27 @@ class Conversations:
 
     @retried
     async def update(
-        self, principal: Principal, conversation: str, *, title: str | None = None, head: str | None = None
+        self,
+        principal: Principal,
+        conversation: str,
+        *,
+        title: str | None = None,
+        head: str | None = None,
+        audience: Literal["own", "members"] | None = None,
     ) -> Conversation:
-        """The conversation with another title, or with another message as the end of its branch.
+        """The conversation with another title, another message as the end of its branch, or another audience.
 
-        Raises NotFound, also for a message of another conversation, and ConversationBusy for a head while a run
-        is at work.
+        Raises NotFound, also for a message of another conversation, ConversationBusy for a head while a run is at
+        work, Forbidden where it is only open to the principal, and Conflict for what cannot be opened.
         """
         principal.require("write", "conversations")
         workspace = principal.workspace
         async with self.database.tenant(workspace) as connection:
-            found = await reach_conversation(connection, principal, conversation, lock=True)
+            found = await reach_conversation(connection, principal, conversation, lock=True, keep=True)
             if title is not None:
                 await store.rename_conversation(connection, workspace, found.id, check_title(title))
+            if audience is not None:
+                await set_audience(connection, workspace, found, audience)
             if head is not None:
                 if reason := await store.conversation_waits_for(connection, workspace, found.id):
                     raise ConversationBusy(obstacle(principal, reason, HERE, "switch to another branch"))
@@ -133,7 +156,7 @@ class Conversations:
         """
         principal.require("write", "conversations")
         async with self.database.tenant(principal.workspace) as connection:
-            found = await reach_conversation(connection, principal, conversation, lock=True)
+            found = await reach_conversation(connection, principal, conversation, lock=True, keep=True)
             if reason := await store.conversation_waits_for(connection, principal.workspace, found.id):
                 raise Conflict(obstacle(principal, reason, HERE, "delete the conversation"))
             await store.mark_deleted(connection, principal.workspace, found.id)
@@ -146,7 +169,7 @@ class Conversations:
         identifier = parse_id("conv", conversation)
         async with self.database.tenant(principal.workspace) as connection:
             found = await store.read_deleted(connection, principal.workspace, identifier, lock=True)
-            if found is None or not may_see(principal, found):
+            if found is None or not may_keep(principal, found):
                 raise NotFound(
                     f"There is no deleted conversation {conversation[:80]!r} to restore; that is possible for "
                     "ten minutes."
@@ -163,7 +186,7 @@ class Conversations:
             return None
         async with self.database.tenant(principal.workspace) as connection:
             found = await store.read_deleted(connection, principal.workspace, identifier)
-        return found if found is not None and may_see(principal, found) else None
+        return found if found is not None and may_keep(principal, found) else None
 
     async def branch(
         self, principal: Principal, conversation: str, *, limit: int | None = None, room: int | None = None
@@ -181,6 +204,7 @@ class Conversations:
             messages = await store.read_branch(
                 connection, principal.workspace, found.head_message_id, limit, room
             )
+            messages = await tell_authors(connection, principal, found, messages)
             return found, agent, [with_urls(message, place_of(found)) for message in messages]
 
     async def whole_branch(
@@ -232,6 +256,7 @@ class Conversations:
             messages = await store.list_messages(
                 connection, principal.workspace, found.id, after, limit, newest_first=newest_first
             )
+            messages = await tell_authors(connection, principal, found, messages)
         return [with_urls(message, place_of(found)) for message in messages]
 
     async def file(
@@ -246,27 +271,26 @@ class Conversations:
 
 
 async def reach_conversation(
-    connection: Connection, principal: Principal, named: str, *, lock: bool = False
+    connection: Connection, principal: Principal, named: str, *, lock: bool = False, keep: bool = False
 ) -> Conversation:
-    """The conversation with this id, if it is the principal's or the principal administers them.
+    """The conversation with this id, if the principal may read it; with `keep` if it is the principal's to change.
 
-    Raises NotFound for all others.
+    Raises NotFound for all others, and Forbidden for what one may read and not `keep`.
     """
     found = await store.read_conversation(connection, principal.workspace, parse_id("conv", named), lock=lock)
-    if found is not None and may_see(principal, found):
-        return found
-    raise NotFound(f"There is no conversation {named[:80]!r} here.")
+    if found is None or not may_see(principal, found):
+        raise NotFound(f"There is no conversation {named[:80]!r} here.")
+    if keep and not may_keep(principal, found):
+        raise Forbidden(
+            "This conversation is somebody else's, who opened it to you: they and the workspace's admins alone rename, "
+            "share, open or delete it."
+        )
+    return found
 
 
 def place_of(conversation: Conversation) -> str:
     """Below which path of the server a conversation's files are."""
     return f"/api/v1/conversations/{format_id('conv', conversation.id)}"
-
-
-def may_see(principal: Principal, conversation: Conversation) -> bool:
-    """Whether it is the principal's own, or the principal administers them all."""
-    own = (conversation.participant_kind, conversation.participant_id) == (principal.kind, principal.id)
-    return own or principal.allows("admin", "conversations")
 
 
 async def agent_of(connection: Connection, workspace: UUID, conversation: Conversation) -> Definition:

@@ -46,7 +46,8 @@ class Conversation(Struct, frozen=True, kw_only=True):
 
     `draft` says that the agent's draft answers. `head_message_id` ends the branch that is shown and continued;
     `active_run` is at work now. Of one conversation it is told how its agent takes messages meanwhile, its
-    `concurrency`, and how many are `waiting` besides that run, both as of one moment; lists leave it out.
+    `concurrency`, and how many are `waiting` besides that run, both as of one moment; lists leave it out. With the
+    `audience` of members all of its workspace's read it and take part, each as far as their role goes.
     """
 
     id: UUID
@@ -62,6 +63,7 @@ class Conversation(Struct, frozen=True, kw_only=True):
     active_run: UUID | None
     concurrency: Literal["reject", "queue", "interrupt"] | None = None
     waiting: int | None = None
+    audience: Literal["own", "members"] = "own"
 
 
 class Hit(Struct, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ class Shares:
         workspace = principal.workspace
         token = secrets.token_urlsafe(TOKEN_BYTES)
         async with self.database.tenant(workspace) as connection:
-            found = await reach_conversation(connection, principal, conversation, lock=True)
+            found = await reach_conversation(connection, principal, conversation, lock=True, keep=True)
             if reason := await conversation_store.conversation_waits_for(connection, workspace, found.id):
                 raise ConversationBusy(obstacle(principal, reason, HERE, "share the conversation"))
             if found.head_message_id is None:
@@ -67,7 +67,7 @@ class Shares:
         """A conversation's links that are not revoked, newest first."""
         principal.require("read", "conversations")
         async with self.database.tenant(principal.workspace) as connection:
-            found = await reach_conversation(connection, principal, conversation)
+            found = await reach_conversation(connection, principal, conversation, keep=True)
             return await share_store.list_shares(connection, principal.workspace, found.id, MAX_SHARES)
 
     @retried
@@ -76,7 +76,7 @@ class Shares:
         principal.require("write", "conversations")
         identifier = parse_id("shr", share)
         async with self.database.tenant(principal.workspace) as connection:
-            found = await reach_conversation(connection, principal, conversation)
+            found = await reach_conversation(connection, principal, conversation, keep=True)
             if not await share_store.revoke_share(connection, principal.workspace, found.id, identifier):
                 raise NotFound(
                     f"This conversation has no shared link {share[:80]!r}, or it is revoked already."

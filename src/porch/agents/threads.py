@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from porch.agents import conversation_store as store
-from porch.agents.conversations import may_see
 from porch.agents.model import Agent, Conversation
 from porch.agents.service import reach_agent
+from porch.agents.together import may_see
 from porch.contract.errors import Conflict, InvalidInput, NotFound
 from porch.contract.ids import parse_id
 from porch.contract.principal import Principal

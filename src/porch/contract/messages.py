@@ -80,11 +80,20 @@ class FilePart(Struct, frozen=True, kw_only=True, omit_defaults=True, tag="file"
 Part = TextPart | ReasoningPart | RefusalPart | ToolCallPart | ToolResultPart | ImagePart | FilePart
 
 
+class Author(Struct, frozen=True, kw_only=True):
+    """Who said a message; `you` says that it was whoever asks."""
+
+    id: str
+    name: str
+    you: bool
+
+
 class Message(Struct, frozen=True, kw_only=True):
     """One message of a conversation.
 
     An answer of several steps is one message: its tool results stand among its parts, each step's after
-    its calls. `parent` is the message it follows, null for a conversation's first.
+    its calls. `parent` is the message it follows, null for a conversation's first. `author` is who said what is no
+    answer, where that is told.
     """
 
     id: str
@@ -93,6 +102,7 @@ class Message(Struct, frozen=True, kw_only=True):
     created_at: datetime
     parent: str | None = None
     run: str | None = None
+    author: Author | None = None
 
 
 def plain_text(parts: list[Part]) -> str:

@@ -56,6 +56,11 @@ class RunRecord:
     paused_at: datetime | None = None
     wake_at: datetime | None = None
 
+    @property
+    def participation(self) -> tuple[UUID, str, UUID]:
+        """The conversation, and kind and id of its participant."""
+        return self.conversation, self.participant_kind, self.participant
+
 
 class Telling(msgspec.Struct, frozen=True):
     """What a record tells of its run's journal. It is kept with the pack of an ended run, whose journal may leave."""

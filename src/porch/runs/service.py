@@ -40,7 +40,7 @@ from porch.runs.recovery import Recovery
 from porch.runs.replay import QUEUED, Page
 from porch.runs.replicas import Replicas
 from porch.runs.shelf import Shelf
-from porch.runs.start import Asked, RunKey, Started, load_turn, may_see, new_run, refuse
+from porch.runs.start import Asked, RunKey, Started, load_turn, may_join, new_run, refuse
 from porch.runs.store import ACTIVE, HEAD, LoadedTurn, NewRun, Place
 from porch.runs.stream import EventStream
 from porch.runs.succession import Succession
@@ -309,7 +309,7 @@ class Runs:
     async def get(self, principal: Principal, run: UUID) -> RunRecord:
         """A run's state. Raises NotFound."""
         record = await fetch_run(self._database, principal.workspace, run)
-        if record is None or not may_see(principal, record.participant_kind, record.participant):
+        if record is None or not await may_join(self._database, principal, *record.participation):
             raise NotFound(f"There is no run {format_id('run', run)!r} here.")
         return record
 
@@ -375,7 +375,7 @@ class Runs:
 
     async def _check_sight(self, principal: Principal, conversation: UUID) -> None:
         found = await fetch_participant(self._database, principal.workspace, conversation)
-        if found is None or not may_see(principal, *found):
+        if found is None or not await may_join(self._database, principal, conversation, *found):
             raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
 
     # -- cancelling

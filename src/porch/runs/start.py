@@ -10,6 +10,7 @@ import msgspec
 
 from porch.agents.files import StoredFile, stow
 from porch.agents.obstacles import HERE, obstacle
+from porch.agents.together import is_open, is_own
 from porch.contract.definition import HANDLE
 from porch.contract.errors import (
     Conflict,
@@ -101,7 +102,9 @@ async def load_turn(
             turn = await store.load_turn(database, principal.workspace, conversation, asked.place)
             if turn is not None:
                 recall.loaded(principal.workspace, turn)
-    if turn is None or not may_see(principal, turn.participant_kind, turn.participant):
+    if turn is None or not await may_join(
+        database, principal, conversation, turn.participant_kind, turn.participant
+    ):
         raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
     agent = format_id("agt", turn.agent)
     principal.require("run", "agents", agent)
@@ -174,6 +177,9 @@ def new_run(
         asked_by=principal.label,
         size=len(said or b"") + len(before or b"") + sum(len(file.content) for file in files),
         handle=turn.handle if turn.remembered else None,
+        author=None
+        if parts is None or is_own(principal, turn.participant_kind, turn.participant)
+        else (principal.kind, principal.id, principal.name),
     )
     return new, events
 
@@ -226,6 +232,15 @@ def may_see(principal: Principal, kind: str, participant: UUID) -> bool:
     if (principal.kind, principal.id) == (kind, participant):
         return True
     return principal.kind == "user" and principal.allows("admin", "conversations")
+
+
+async def may_join(
+    database: Database, principal: Principal, conversation: UUID, kind: str, participant: UUID
+) -> bool:
+    """The same, or one that is open to the principal as a member of its workspace."""
+    if may_see(principal, kind, participant):
+        return True
+    return principal.kind == "user" and await is_open(database, principal.workspace, conversation)
 
 
 async def _misplaced(database: Database, workspace: UUID, conversation: UUID, place: Place) -> PorchError:

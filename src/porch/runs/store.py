@@ -9,10 +9,12 @@ from uuid import UUID
 import msgspec
 
 from porch.agents.files import StoredFile, fill, has_files, insert_files
+from porch.agents.together import insert_author
 from porch.contract.attachments import MAX_ATTACHED_BYTES
 from porch.contract.definition import Definition
 from porch.contract.events import PauseReason
 from porch.contract.messages import Part
+from porch.contract.principal import Kind
 from porch.runs.context import StoredMessage
 from porch.runs.options import NO_OPTIONS, RunOptions
 from porch.runs.queue import MAX_WAITING, MAX_WAITING_BYTES, insert_queued_files
@@ -102,6 +104,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     asked_by: str = ""
     size: int = 0
     handle: str | None = None
+    author: tuple[Kind, UUID, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +190,10 @@ async def load_agent(
 async def start_run(database: Database, new: NewRun) -> tuple[str, UUID | None]:
     """Commit a message, its run and the run's first events. Answers what `porch.start_run` does."""
     key = new.key
-    # Each statement of system() commits by itself, which is all that a message without files needs.
-    async with database.tenant(new.workspace) if new.files else database.system() as connection:
-        if new.files:
+    # Each statement of system() commits by itself: all that a participant's message without files needs.
+    whole = bool(new.files or new.author)
+    async with database.tenant(new.workspace) if whole else database.system() as connection:
+        if whole:
             await connection.execute(f"SET LOCAL idle_in_transaction_session_timeout = {PAUSE_MS}")
         row = await connection.fetchrow(
             "SELECT * FROM porch.start_run($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17,$18,"
@@ -230,6 +234,8 @@ async def start_run(database: Database, new: NewRun) -> tuple[str, UUID | None]:
             await insert_files(connection, new.workspace, new.files)
         elif new.files and row["outcome"] == "queued":
             await insert_queued_files(connection, new.workspace, new.run, new.files)
+        if new.author and row["outcome"] in {"started", "queued"}:
+            await insert_author(connection, new.workspace, new.conversation, new.message, new.author)
     return row["outcome"], row["active_run"]
 
 
