@@ -82,7 +82,9 @@ class Inbox:
 
 
 def may_decide(principal: Principal, approval: Approval) -> bool:
-    """Whether the principal, who may see it, may decide about it: a person who may run the agent."""
+    """Whether the principal may decide about it: a person who may run the agent, and see what is asked."""
+    if not may_see(principal, approval.participant_kind, approval.participant):
+        return False
     if not principal.allows("run", "agents", format_id("agt", approval.agent)):
         return False
     return principal.kind == "user" or (principal.kind == "guest" and approval.guests)
