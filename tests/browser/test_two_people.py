@@ -102,6 +102,50 @@ async def test_two_people_talk_in_two_workspaces_each_and_keep_them_apart(town: 
             assert reply.status == status, page.url
 
 
+async def test_a_conversation_that_is_open_to_members_is_read_and_continued_by_them(
+    town: House, visit: Visit, axe: Axe
+) -> None:
+    ada = await visit(town)
+    cid = await visit(town, signed_in=False, viewport=PHONE)
+    one, two = await ada.new_page(), await cid.new_page()
+    await sign_up(two, await invite(one, town.url), "cid")
+    await one.evaluate(MAKE_AGENT, town.workspace)
+    conversation = await ask(ada, town, town.workspace, "To all of us")
+    path = f"{town.url}/chat/{conversation}"
+    refused = await two.goto(path)
+    assert refused
+    assert refused.status == 404
+
+    await one.goto(f"{town.url}/conversations/{conversation}/share")
+    await axe(one)
+    await one.get_by_role("button", name="Open it to members").click()
+    await expect(one.get_by_text("It is open to the members")).to_be_visible()
+    await two.goto(town.url + "/conversations")
+    await two.get_by_role("link", name="Open to members").click()
+    await axe(two)
+    await two.locator(f'a[href="/chat/{conversation}"]').click()
+    guest = Chat(two, town, "host")
+    await expect(guest.answers.last).to_contain_text("To all of us")
+    await expect(two.get_by_role("heading", name="Operator said")).to_have_count(1)
+    await guest.say("[[say Cid agrees]]")
+    await expect(guest.answers.last).to_contain_text("Cid agrees")
+    await guest.finished()
+    await axe(two)
+
+    await one.goto(path)
+    await expect(one.get_by_role("heading", name="cid said")).to_have_count(1)
+    await expect(one.get_by_role("heading", name="You said")).to_have_count(1)
+    refused = await two.goto(f"{town.url}/conversations/{conversation}/share")
+    assert refused
+    assert refused.status == 403
+    await one.goto(f"{town.url}/conversations/{conversation}/share")
+    await one.get_by_role("button", name="Close it to members").click()
+    await expect(one.get_by_text("Only you and the admins see it now")).to_be_visible()
+    closed = await two.goto(path)
+    assert closed
+    assert closed.status == 404
+
+
 @pytest.mark.parametrize(("scheme", "size"), [("light", PHONE), ("dark", DESK)], ids=["phone", "desk"])
 async def test_the_pages_of_people_can_be_read_by_all(
     town: House, visit: Visit, axe: Axe, scheme: Literal["light", "dark"], size: dict[str, int]

@@ -1,6 +1,6 @@
 """Pages of conversations: the list, the chat, and what a shared link shows."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import Path, Query, Request
@@ -20,6 +20,7 @@ from porch.agents.files import file_headers
 from porch.agents.legible import in_short, legible
 from porch.agents.model import Agent
 from porch.agents.shares import Shares
+from porch.agents.together import may_open
 from porch.agents.views import agents_of
 from porch.contract.errors import InvalidInput
 from porch.contract.ids import format_id
@@ -29,7 +30,7 @@ from porch.http.auth import public, requires
 from porch.http.hosts import outer_url
 from porch.http.pages import form, local_path, page_router, redirect, render, visitor
 from porch.http.pagination import cut
-from porch.http.state import database
+from porch.http.state import database, doors
 
 router = page_router("conversations")
 
@@ -50,12 +51,15 @@ async def list_conversations(
     q: str = "",
     cursor: Annotated[str | None, Query(max_length=200)] = None,
     deleted: Annotated[str, Query(max_length=80)] = "",
+    audience: Literal["own", "members"] = "own",
 ) -> Response:
-    """One's conversations, the last active first, or those that hold the searched words."""
+    """One's conversations, the last active first, or those with the searched words, or those open to all members."""
     conversations = Conversations(database(request))
     after = Activity.parse(cursor) if cursor else None
     search = check_text(q, "The search", 8 * MAX_SEARCH)[:MAX_SEARCH].strip()
-    hits = await conversations.own(principal, search=search, after=after, limit=ROWS + 1, begun=True)
+    hits = await conversations.own(
+        principal, search=search, after=after, limit=ROWS + 1, begun=True, audience=audience
+    )
     shown, last = cut(hits, ROWS)
     gone = await conversations.restorable(principal, deleted) if deleted else None
     return show(
@@ -64,6 +68,8 @@ async def list_conversations(
         conversations=[hit_view(principal, hit, search) for hit in shown],
         search=search,
         shown_search=legible(search),
+        opened=audience == "members",
+        several=doors(request).multi_user,
         first=cursor is None,
         next_cursor=str(Activity.of(last.conversation)) if last else None,
         deleted=conversation_view(principal, gone) if gone else None,
@@ -144,6 +150,19 @@ async def share(request: Request, principal: Writer, conversation: str) -> Respo
     return await _shares(request, principal, conversation, url=url, made=format_id("shr", made.id))
 
 
+@router.post("/conversations/{conversation}/audience")
+async def choose_audience(request: Request, principal: Writer, conversation: str) -> Response:
+    """Opens it to the workspace's members, or closes it to them."""
+    opened = (await form(request)).get("audience") == "members"
+    await Conversations(database(request)).update(
+        principal, conversation, audience="members" if opened else "own"
+    )
+    flash = (
+        "It is open to the members of this workspace." if opened else "Only you and the admins see it now."
+    )
+    return redirect(request, f"/conversations/{conversation}/share", flash=flash)
+
+
 @router.post("/conversations/{conversation}/shares/{share}/revoke")
 async def revoke(request: Request, principal: Writer, conversation: str, share: str) -> Response:
     """Closes a link."""
@@ -200,6 +219,8 @@ async def _shares(
         url=url,
         made=made,
         empty=found.head_message_id is None,
+        several=doors(request).multi_user,
+        may_open=may_open(found),
     )
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from porch.agents.legible import in_short, legible
 from porch.agents.model import Conversation, Hit, Share
+from porch.agents.together import may_keep
 from porch.contract.ids import format_id
 from porch.contract.messages import (
     FilePart,
@@ -48,6 +49,8 @@ def conversation_view(principal: Principal, conversation: Conversation) -> View:
         "given_title": conversation.title,
         "agent": f"@{principal.workspace_handle}/{conversation.agent_handle}",
         "draft": conversation.draft,
+        "open": conversation.audience == "members",
+        "kept": may_keep(principal, conversation),
         "busy": conversation.active_run is not None,
         "updated_at": conversation.updated_at,
     }
@@ -99,8 +102,10 @@ def transcript_view(messages: Sequence[Message], speaker: str, room: int) -> lis
                 pieces.append(piece)
         if cut and shown:
             break
-        who = "You" if message.role == "user" else speaker
-        shown.append({"who": who, "mine": message.role == "user", "pieces": pieces, "cut": cut})
+        said = message.role == "user"
+        other = message.author is not None and not message.author.you
+        who = in_short(message.author.name, 80) if message.author and other else "You" if said else speaker
+        shown.append({"who": who, "mine": said and not other, "pieces": pieces, "cut": cut})
     return shown[::-1]
 
 

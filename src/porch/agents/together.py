@@ -34,6 +34,11 @@ def may_see(principal: Principal, conversation: Conversation) -> bool:
     return joined or may_keep(principal, conversation)
 
 
+def may_open(conversation: Conversation) -> bool:
+    """Whether it is one that can be opened to members: a member's, and no try of a draft."""
+    return conversation.participant_kind == "user" and not conversation.draft
+
+
 async def is_open(database: Database, workspace: UUID, conversation: UUID) -> bool:
     """Whether a conversation is open to the members of its workspace."""
     async with database.tenant(workspace) as connection:
@@ -50,7 +55,7 @@ async def set_audience(
     connection: Connection, workspace: UUID, conversation: Conversation, audience: str
 ) -> None:
     """Opens it to the members of its workspace, or closes it to them. Raises Conflict for what cannot be opened."""
-    if audience == "members" and (conversation.draft or conversation.participant_kind != "user"):
+    if audience == "members" and not may_open(conversation):
         raise Conflict(
             "Only a member's conversation with a published agent can be opened to the others: this one tries a draft, "
             "or is a visitor's."

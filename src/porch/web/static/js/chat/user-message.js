@@ -22,8 +22,10 @@ export class UserMessageView {
     this.copyButton = iconButton("copy", "Copy this message", () => acts.copy(this.text, this.copyButton));
     this.waits = make("p", { class: "waits", hidden: true }, make("span", {}, "Waits for the answer before it"), " ", this.takeBack = make("button", { type: "button", class: "link", on: { click: () => acts.withdraw(this.run) } }, "Take back"));
     this.bar = make("div", { class: "bar" }, this.versions.element, this.copyButton, readonly ? null : this.editButton);
-    this.said = make("div", { class: "said" }, this.shown.element, this.words, this.more, this.waits, this.bar);
-    this.element = make("li", { class: "turn turn-user" }, make("h2", { class: "unseen" }, "You said"), this.said);
+    this.who = make("p", { class: "author", dir: "auto", hidden: true, "aria-hidden": "true" });
+    this.heading = make("h2", { class: "unseen" }, "You said");
+    this.said = make("div", { class: "said" }, this.who, this.shown.element, this.words, this.more, this.waits, this.bar);
+    this.element = make("li", { class: "turn turn-user" }, this.heading, this.said);
   }
 
   update(turn) {
@@ -38,6 +40,10 @@ export class UserMessageView {
     this.versions.update(turn.versions, locked);
     this.files = filesOf(message);
     this.shown.update(message);
+    const { name = "", you = true } = message.author ?? {};
+    this.who.hidden = you;
+    say(this.who, you ? "" : cleanText(name));
+    say(this.heading, you ? "You said" : `${cleanText(name)} said`);
     const text = plainText(message);
     this.words.hidden = this.copyButton.hidden = !text;
     if (text === this.text && this.filled) return;
