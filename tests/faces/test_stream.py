@@ -20,6 +20,7 @@ from porch.faces.projection import Resync
 from porch.faces.stream import HeldStream, ProjectedStream, events, events_of
 from porch.runs import reader
 from porch.runs.service import Started
+from porch.runs.stream import EventStream
 from tests.faces.ag_ui.reader import Client as AgUiClient
 from tests.faces.ai_sdk.reader import Client
 from tests.faces.journals import everything, frames
@@ -28,6 +29,11 @@ from tests.runs.conftest import Desk
 from tests.runs.sink import Sink
 
 SCOPE: Any = {"type": "http"}
+
+
+def as_is(stream: EventStream) -> EventStream:
+    """Everybody may read it, for as long as they like."""
+    return stream
 
 
 async def served(projected: ProjectedStream, sink: Sink | None = None) -> Sink:
@@ -89,7 +95,8 @@ async def test_leaving_changes_nothing_for_the_run(desk: Desk) -> None:
     await sink.until(b"One")
     sink.leave()
     await serving
-    check_run([event async for event in events_of(desk.runs, desk.principal, started.run) if event])  # pyright: ignore[reportArgumentType]  # no resync comes
+    replayed = [event async for event in events_of(desk.runs, desk.principal, started.run, admitted=as_is)]
+    check_run([event for event in replayed if not isinstance(event, Resync)])
 
 
 async def test_a_takeover_takes_back_what_the_lost_step_showed(desk: Desk) -> None:
@@ -191,14 +198,14 @@ async def test_whoever_leaves_before_the_first_word_gets_nothing(desk: Desk) -> 
 async def test_the_events_of_a_run_come_decoded_until_its_end(desk: Desk) -> None:
     started = await desk.start("[[tokens 20]]")
     new = [event async for event in events(desk.runs.follow_new(desk.principal, started))]
-    again = [event async for event in events_of(desk.runs, desk.principal, started.run)]
+    again = [event async for event in events_of(desk.runs, desk.principal, started.run, admitted=as_is)]
     assert new == again
     check_run([event for event in again if not isinstance(event, Resync)])
-    behind = events_of(desk.runs, desk.principal, started.run, Cursor(1, 5))
+    behind = events_of(desk.runs, desk.principal, started.run, Cursor(1, 5), admitted=as_is)
     assert [event async for event in behind] == again[5:]
     end = again[-1]
     assert isinstance(end, RunFinished)
-    ended = events_of(desk.runs, desk.principal, started.run, Cursor(1, end.seq))
+    ended = events_of(desk.runs, desk.principal, started.run, Cursor(1, end.seq), admitted=as_is)
     assert [event async for event in ended] == []
 
 
@@ -212,7 +219,7 @@ async def test_the_events_of_a_run_that_went_on_after_a_pause_do_not_end_there()
 
     runs: Any = Journal()
     nobody: Any = None
-    found = [event async for event in events_of(runs, nobody, UUID(int=0))]
+    found = [event async for event in events_of(runs, nobody, UUID(int=0), admitted=as_is)]
     assert [type(event) for event in found] == [type(event) for event in everything()]
 
 
@@ -220,7 +227,9 @@ async def test_a_consumer_may_be_as_slow_as_it_likes(desk: Desk, monkeypatch: py
     monkeypatch.setattr(reader.Reader.__init__, "__kwdefaults__", {"max_bytes": 2000})
     started = await desk.start("[[pace 0]] [[tokens 2000]]")
     found: list[Any] = []
-    async with contextlib.aclosing(events_of(desk.runs, desk.principal, started.run)) as items:
+    async with contextlib.aclosing(
+        events_of(desk.runs, desk.principal, started.run, admitted=as_is)
+    ) as items:
         async for item in items:
             if not found:
                 await desk.replay(started.run)  # the run is over before the second event is taken
@@ -239,7 +248,7 @@ async def test_a_takeover_is_told_among_the_events(desk: Desk) -> None:
     await desk.expire(desk.runs)
     await sink.until(b"step.discarded")
     # As if more had been shown before the crash than was ever committed.
-    ahead = events_of(desk.others[0], desk.principal, started.run, Cursor(1, 1000))
+    ahead = events_of(desk.others[0], desk.principal, started.run, Cursor(1, 1000), admitted=as_is)
     async with contextlib.aclosing(ahead) as items:
         resync, first = await anext(items), await anext(items)
     assert isinstance(resync, Resync)
@@ -252,7 +261,9 @@ async def test_a_takeover_is_told_among_the_events(desk: Desk) -> None:
 
 async def test_stopping_to_read_leaves_no_reader_behind(desk: Desk) -> None:
     started = await desk.start("[[say Before]] [[stall]]")
-    async with contextlib.aclosing(events_of(desk.runs, desk.principal, started.run)) as items:
+    async with contextlib.aclosing(
+        events_of(desk.runs, desk.principal, started.run, admitted=as_is)
+    ) as items:
         async for item in items:
             if isinstance(item, StreamChunk):
                 assert len(desk.runs.readers) == 1

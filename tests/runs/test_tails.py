@@ -9,7 +9,9 @@ import pytest
 from porch.contract.errors import Unauthenticated
 from porch.contract.events import RunCancelled, RunFinished, RunResumed
 from porch.contract.frames import START, Cursor
-from porch.runs import replicas, tails
+from porch.identity.store import insert_token, revoke_token
+from porch.identity.tokens import mint
+from porch.runs import guard, replicas, tails
 from porch.runs.service import Runs
 from porch.runs.tails import Tail
 from tests.laws import check_run
@@ -261,28 +263,52 @@ async def test_others_are_counted_on_after_a_count_that_failed_unexpectedly(
         await counted.wait()
 
 
-async def test_a_credential_that_ends_at_one_process_ends_the_streams_of_another_at_once(desk: Desk) -> None:
-    other = await desk.another()
-    told: list[str] = []
-    desk.runs.replicas.on_revoked = lambda: told.append("revoked")
-    started = await desk.start("[[stall 60s]]")
-    stream = desk.runs.follow_new(desk.principal, started)
-    stayer, revoked = desk.runs.follow_new(desk.principal, started), asyncio.Event()
+class Lent:
+    """A permit that ends when told."""
 
-    async def recheck() -> None:
-        if revoked.is_set():
+    ends: float | None = None
+
+    def __init__(self, credential: UUID) -> None:
+        self.concerns: tuple[UUID, ...] = (credential,)
+        self.over = self.asked = False
+
+    async def __call__(self) -> None:
+        self.asked = True
+        if self.over:
             raise Unauthenticated("This token was revoked.")
 
-    stream.recheck = recheck
+
+async def test_a_credential_that_ends_at_one_process_ends_the_streams_of_another_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, usual = await desk.another(), guard.LOOK_SECONDS
+    told: list[str] = []
+    desk.runs.replicas.on_revoked = lambda: told.append("revoked")
+    workspace, user = desk.principal.workspace, desk.principal.id
+    async with desk.database.tenant(workspace) as connection:
+        made = await insert_token(
+            connection, workspace, mint(), user=user, parent=None, name="reader", scopes=[], lifetime=None
+        )
+    started = await desk.start("[[stall 60s]]")
+    stream = desk.runs.follow_new(desk.principal, started)
+    stayer, token = desk.runs.follow_new(desk.principal, started), Lent(made.id)
+    stream.permit = token
     stays = asyncio.create_task(desk.read(stayer))
     reading = asyncio.create_task(desk.read(stream))
     async with asyncio.timeout(5):
         while len(desk.runs.readers) < 2:
             await asyncio.sleep(0.005)
-        revoked.set()
+        while not token.asked:
+            await asyncio.sleep(0.005)
+        # From now on nothing is looked for unless somebody says so.
+        monkeypatch.setattr(guard, "LOOK_SECONDS", 60.0)
+        await asyncio.sleep(2 * usual)
+        token.over = True
+        async with desk.database.tenant(workspace) as connection:
+            await revoke_token(connection, workspace, made.id)
         other.replicas.revoke()
         assert (await reading).ended
-    assert told == ["revoked"]
+    assert told == ["revoked"] * 2  # by the word itself, and by what was found then
     assert not stays.done()
     await desk.runs.cancel(desk.principal, started.run)
     await stays

@@ -24,6 +24,7 @@ RELEASED = {
     "figures": "4832508a7e477d6d",
     "plans": "91384d477ad4ee5c",
     "people": "b0de568b5c466cae",
+    "together": "cd5c0b537241dc92",
 }
 
 ONE = Migration(1, "one", "CREATE TABLE porch.one (n int); INSERT INTO porch.one VALUES (1);")

@@ -60,6 +60,8 @@ async def furnished(urls: PostgresUrls, environ: Mapping[str, str]) -> AsyncGene
     async with Egress() as egress:
         models, tools = Models(environ, egress, AT_HOME), Tools()
         runs = Runs(database, models, tools, lease_seconds=4)
+        authenticator.on_forget = runs.replicas.revoke
+        runs.replicas.on_revoked = authenticator.forget_here
         await runs.start()
         app = build_app(Settings(), Rooms(database, authenticator, models, tools, runs, None, egress))
         world = World(app, database, urls)

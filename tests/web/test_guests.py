@@ -52,6 +52,7 @@ async def standing(postgres: TestServer) -> AsyncIterator[House]:
     urls = await postgres.create()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(guard, "RECHECK_SECONDS", 0.05)
+        patch.setattr(guard, "LOOK_SECONDS", 0.05)
         async with furnished(urls, {}) as house:
             yield house
     await postgres.drop(urls)

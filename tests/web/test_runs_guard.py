@@ -18,6 +18,7 @@ ENDLESS = "[[tokens 3]] [[stall]]"
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "RECHECK_SECONDS", 0.05)
+    monkeypatch.setattr(guard, "LOOK_SECONDS", 0.05)
 
 
 async def signed_in(house: House) -> Browser:

@@ -22,10 +22,15 @@ def is_own(principal: Principal, kind: str, participant: UUID) -> bool:
     return (principal.kind, principal.id) == (kind, participant)
 
 
+def is_keeper(principal: Principal, kind: str, participant: UUID) -> bool:
+    """Whether the principal is the participant, or looks after all conversations."""
+    administers = principal.kind == "user" and principal.allows("admin", "conversations")
+    return administers or is_own(principal, kind, participant)
+
+
 def may_keep(principal: Principal, conversation: Conversation) -> bool:
     """Whether it is the principal's own to rename, open, share and delete, or the principal administers them all."""
-    own = is_own(principal, conversation.participant_kind, conversation.participant_id)
-    return own or principal.allows("admin", "conversations")
+    return is_keeper(principal, conversation.participant_kind, conversation.participant_id)
 
 
 def may_see(principal: Principal, conversation: Conversation) -> bool:
@@ -37,6 +42,15 @@ def may_see(principal: Principal, conversation: Conversation) -> bool:
 def may_open(conversation: Conversation) -> bool:
     """Whether it is one that can be opened to members: a member's, and no try of a draft."""
     return conversation.participant_kind == "user" and not conversation.draft
+
+
+async def may_join(
+    database: Database, principal: Principal, conversation: UUID, kind: str, participant: UUID
+) -> bool:
+    """`may_see` where the conversation itself was not read: whether it is open is asked if that decides."""
+    if is_keeper(principal, kind, participant):
+        return True
+    return principal.kind == "user" and await is_open(database, principal.workspace, conversation)
 
 
 async def is_open(database: Database, workspace: UUID, conversation: UUID) -> bool:

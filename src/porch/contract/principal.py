@@ -1,6 +1,7 @@
 """Who acts: the one thing every service takes first."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -30,7 +31,8 @@ class Principal:
     """An authenticated caller within one workspace.
 
     `scopes` is what its credential allows there; `credential` is the id of the token or session used, `via` says
-    which of the two it is. A guest's is good for one `agent`, on pages of one `origin`.
+    which of the two it is, and `expires` when that ends by itself. A guest's is good for one `agent`, on pages of
+    one `origin`.
     """
 
     kind: Kind
@@ -44,6 +46,7 @@ class Principal:
     via: Via = "token"
     agent: UUID | None = None
     origin: str = ""
+    expires: datetime | None = None
 
     @property
     def label(self) -> str:

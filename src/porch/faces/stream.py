@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Callable, Iterable, MutableMapping
 from typing import Any
 from uuid import UUID
 
@@ -27,14 +27,13 @@ from porch.contract.events import (
 from porch.contract.frames import START, Cursor
 from porch.contract.principal import Principal
 from porch.faces.projection import Projection, Resync, project, read_frames
-from porch.http.auth import Requires, recheck
 from porch.http.scope import RAW_SEND
+from porch.runs.permit import admit
 from porch.runs.service import Runs
 from porch.runs.stream import EventStream
 
 log = logging.getLogger(__name__)
 
-ANY_CREDENTIAL = Requires(None)
 AHEAD_CHUNKS = 64
 QUIET = (RunStarted, StepStarted, UsageReported, StepFinished, StepDiscarded, Notice)
 """What comes before anything has come of a run."""
@@ -155,10 +154,16 @@ def projected(
     request: Request, stream: EventStream, projection: Projection, explain: Explain | None = None
 ) -> ProjectedStream:
     """The stream in another protocol, a HeldStream with `explain`; it ends when the request's credential does."""
-    stream.recheck = recheck(ANY_CREDENTIAL, request)
+    admit(request, stream)
     if explain is None:
         return ProjectedStream(stream, projection)
     return HeldStream(stream, projection, explain)
+
+
+def whole_stream(projection: Projection, told: Iterable[AnyEvent]) -> Response:
+    """What the projection makes of events that are all there."""
+    body = b"".join(projection.feed(event) for event in told)
+    return Response(body, media_type=projection.media_type, headers={"cache-control": "no-store"})
 
 
 async def events(stream: EventStream) -> AsyncGenerator[AnyEvent | Resync]:
@@ -193,12 +198,17 @@ async def events(stream: EventStream) -> AsyncGenerator[AnyEvent | Resync]:
 
 
 async def events_of(
-    runs: Runs, principal: Principal, run: UUID, cursor: Cursor = START
+    runs: Runs,
+    principal: Principal,
+    run: UUID,
+    cursor: Cursor = START,
+    *,
+    admitted: Callable[[EventStream], EventStream],
 ) -> AsyncGenerator[AnyEvent | Resync]:
     """A run's events behind a cursor, live, until its end or a pause; of resyncs only takeovers.
 
-    A consumer may be as slow as it likes: it goes on from the journal. Raises NotFound. Ends without a terminal
-    event or a pause when the server stops.
+    A consumer may be as slow as it likes: it goes on from the journal. Each stream that this reads is `admitted`
+    first. Raises NotFound. Ends without a terminal event or a pause when the server stops, or a permit ends.
     """
     behind = True
     while behind:
@@ -206,7 +216,7 @@ async def events_of(
         stream = await runs.follow(principal, run, cursor)
         if stream is None:
             return
-        async with contextlib.aclosing(events(stream)) as items:
+        async with contextlib.aclosing(events(admitted(stream))) as items:
             async for item in items:
                 if isinstance(item, Resync):
                     if item.reason == "overflow":

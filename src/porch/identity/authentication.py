@@ -208,4 +208,5 @@ def _principal(row: Record, via: Via = "token") -> Principal:
         credential=row[f"{via}_id"],
         name=row["user_name"],
         via=via,
+        expires=row["expires_at"],
     )

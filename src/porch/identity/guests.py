@@ -152,4 +152,5 @@ def _principal(row: Record) -> Principal:
         credential=row["token_id"],
         agent=row["agent_id"],
         origin=row["origin"],
+        expires=row["expires_at"],
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from uuid import UUID
 
+from porch.agents.together import is_keeper
 from porch.contract.errors import Conflict, Forbidden, NotFound
 from porch.contract.events import Decision
 from porch.contract.ids import format_id
@@ -10,7 +11,6 @@ from porch.contract.principal import Principal
 from porch.contract.text import check_text
 from porch.runs import approvals
 from porch.runs.approvals import Approval
-from porch.runs.start import may_see
 from porch.storage.database import Database
 
 MAX_NOTE_BYTES = 2000
@@ -48,7 +48,7 @@ class Inbox:
     async def get(self, principal: Principal, approval: UUID) -> Approval:
         """One of them. Raises NotFound."""
         found = await approvals.fetch_approval(self._database, principal.workspace, approval)
-        if found is None or not may_see(principal, found.participant_kind, found.participant):
+        if found is None or not is_keeper(principal, found.participant_kind, found.participant):
             raise NotFound(f"There is no approval {format_id('apr', approval)!r} here.")
         return found
 
@@ -83,7 +83,7 @@ class Inbox:
 
 def may_decide(principal: Principal, approval: Approval) -> bool:
     """Whether the principal may decide about it: a person who may run the agent, and see what is asked."""
-    if not may_see(principal, approval.participant_kind, approval.participant):
+    if not is_keeper(principal, approval.participant_kind, approval.participant):
         return False
     if not principal.allows("run", "agents", format_id("agt", approval.agent)):
         return False

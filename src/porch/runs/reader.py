@@ -4,17 +4,28 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, MutableMapping
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
+from uuid import UUID
 
 from porch.background import Stepped
 from porch.contract.frames import START, Cursor, resync_frame
 from porch.http.scope import Write
 from porch.runs.backlog import Backlog
 
-Recheck = Callable[[], Coroutine[Any, Any, object]]
-"""Raises Unauthenticated or Forbidden once whoever reads may do so no longer."""
 Send = Callable[[MutableMapping[str, Any]], Coroutine[Any, Any, None]]
 End = Literal["ended", "detached", "overflow", "disconnected"]
+
+
+class Permit(Protocol):
+    """What lets somebody read: asked again, it raises once it does so no longer. `ends` is by time.time()."""
+
+    concerns: tuple[UUID, ...]
+    ends: float | None
+
+    async def __call__(self) -> None:
+        """Raises Unauthenticated, Forbidden or NotFound."""
+        ...
+
 
 MAX_QUEUE_BYTES = 1024 * 1024
 # What the server is handed at once: it keeps all of it until the socket has taken it.
@@ -39,12 +50,13 @@ class Reader:
         "_send",
         "_wake",
         "_write",
+        "check_at",
         "cursor",
         "last_sent",
         "max_bytes",
         "name",
         "page",
-        "recheck",
+        "permit",
     )
 
     def __init__(
@@ -61,7 +73,8 @@ class Reader:
         self.cursor = cursor
         self.page = page
         self.name = name
-        self.recheck: Recheck | None = None
+        self.permit: Permit | None = None
+        self.check_at = 0.0
         self.last_sent = time.monotonic()
         self._send = send
         self._write = write
@@ -82,6 +95,17 @@ class Reader:
     def queued(self) -> int:
         """How many bytes wait for this reader."""
         return self._queued
+
+    def is_concerned(self, changed: frozenset[UUID]) -> bool:
+        """Whether one of these changes may end its permit."""
+        return self.permit is not None and not changed.isdisjoint(self.permit.concerns)
+
+    def is_due(self, moment: float, clock: float) -> bool:
+        """Whether its permit is to be looked at, by time.monotonic() and by time.time()."""
+        permit = self.permit
+        return permit is not None and (
+            self.check_at <= moment or (permit.ends is not None and permit.ends <= clock)
+        )
 
     def push(self, data: bytes, cursor: Cursor | None = None) -> None:
         """Frames for this reader, now; `cursor` is where it stands after them."""

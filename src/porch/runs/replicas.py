@@ -54,9 +54,9 @@ class Replicas:
         self.others = 0
         """How many other processes were alive and taking runs when it last looked."""
         self.recheck = asyncio.Event()
-        """Set when a credential has ended somewhere: whoever reads with it is to be let go."""
+        """Set when a credential has ended somewhere: whoever reads with it is to be looked for."""
         self.on_revoked: Callable[[], None] = lambda: None
-        """Called when another process has ended a credential."""
+        """Called when a credential may have ended elsewhere, before anybody is asked again."""
         self._database = database
         self._lease = lease
         self._carrier = carrier

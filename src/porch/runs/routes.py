@@ -14,7 +14,7 @@ from porch.contract.frames import START, Cursor
 from porch.contract.ids import format_id, parse_id
 from porch.contract.messages import Part
 from porch.contract.principal import Principal
-from porch.http.auth import Requires, recheck, requires
+from porch.http.auth import requires
 from porch.http.body_model import BodyModel
 from porch.http.idempotency import IDEMPOTENT, claimed
 from porch.http.pagination import Page, Paging, cut, encode_cursor
@@ -22,17 +22,16 @@ from porch.http.routing import api_router
 from porch.runs.approval_bodies import Waits, approval_body, waits_of
 from porch.runs.input import MessageRoute, read_parts
 from porch.runs.ledger import counted
+from porch.runs.permit import admit
 from porch.runs.queue import Queued
 from porch.runs.record import RunRecord
 from porch.runs.service import RunKey, Runs, Started
 from porch.runs.store import HEAD, Place
-from porch.runs.stream import EventStream
 
 router = api_router("/api/v1", "runs")
 Runner = Annotated[Principal, requires("run:agents", on="object", guests=True)]
 Viewer = Annotated[Principal, requires("read:conversations")]
 Participant = Annotated[Principal, requires("read:conversations", guests=True)]
-ANY_CREDENTIAL = Requires(None, guests=True)
 
 
 class TextInput(BodyModel):
@@ -281,7 +280,7 @@ async def follow_run(
     text = last_event_id or after
     cursor = Cursor.parse(text) if text else START
     stream = await _runs(request).follow(principal, parse_id("run", run), cursor)
-    return _guarded(request, stream) if stream else Response(status_code=204)
+    return admit(request, stream) if stream else Response(status_code=204)
 
 
 @router.post("/runs/{run}/cancel", operation_id="cancelRun", status_code=202)
@@ -326,7 +325,7 @@ async def _answer(
             return await _again(request, principal, run)
         started = await start(RunKey(claim.route, claim.key) if claim else None)
     if _streams(request):
-        return _guarded(request, runs.follow_new(principal, started))
+        return admit(request, runs.follow_new(principal, started))
     return _accepted(started.run, conversation, started.message, queued=started.queued)
 
 
@@ -338,18 +337,12 @@ async def _again(request: Request, principal: Principal, run: UUID) -> Response:
         stream = await runs.follow(principal, run)
         assert stream is not None  # from the start there is always something
         stream.headers.update(replayed)
-        return _guarded(request, stream)
+        return admit(request, stream)
     record = await runs.get(principal, run)
     queued = record.status == "queued"
     answer = _accepted(run, record.conversation, record.input_message, queued=queued)
     answer.headers.update(replayed)
     return answer
-
-
-def _guarded(request: Request, stream: EventStream) -> EventStream:
-    """The stream, which ends when the request's credential does."""
-    stream.recheck = recheck(ANY_CREDENTIAL, request)
-    return stream
 
 
 def _accepted(run: UUID, conversation: UUID, message: UUID, *, queued: bool) -> Response:

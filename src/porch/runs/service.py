@@ -3,7 +3,7 @@
 import asyncio
 from uuid import UUID
 
-from porch.background import end
+from porch.agents.together import may_join
 from porch.contract.attachments import attached_bytes
 from porch.contract.errors import Conflict, NotFound, Unavailable
 from porch.contract.events import AnyEvent
@@ -20,7 +20,7 @@ from porch.runs.backlog import Backlog
 from porch.runs.carrier import Carrier
 from porch.runs.engine import Engine
 from porch.runs.gauges import show_state
-from porch.runs.guard import guard_readers, send_keep_alives
+from porch.runs.guard import Guard
 from porch.runs.inbox import Inbox
 from porch.runs.input import check_vision
 from porch.runs.journal import Journal
@@ -40,9 +40,9 @@ from porch.runs.recovery import Recovery
 from porch.runs.replay import QUEUED, Page
 from porch.runs.replicas import Replicas
 from porch.runs.shelf import Shelf
-from porch.runs.start import Asked, RunKey, Started, load_turn, may_join, new_run, refuse
+from porch.runs.start import Asked, RunKey, Started, load_turn, new_run, refuse
 from porch.runs.store import ACTIVE, HEAD, LoadedTurn, NewRun, Place
-from porch.runs.stream import EventStream
+from porch.runs.stream import EventStream, Sight
 from porch.runs.succession import Succession
 from porch.runs.tails import Tails
 from porch.runs.transcript import Transcript
@@ -91,6 +91,7 @@ class Runs:
         self.carrier.on_doubt = self._recovery.doubt
         self.inbox = Inbox(database, self._recovery.hurry)
         self.replicas = Replicas(database, self._lease, self, self.carrier, self._recovery.hurry, live_url)
+        self._guard = Guard(self.readers, database, self.replicas)
         self.recall = Recall(self.replicas.bus)
         self._journal.on_committed = self.replicas.committed
         self.carrier.on_adopted, self.carrier.on_answered = self.replicas.adopted, self.recall.answered
@@ -98,8 +99,6 @@ class Runs:
         self.succession.watch(
             self._recovery.doubt, self.recall.deleted, lambda: self.places.check_run(self.carrier.count)
         )
-        self._keep_alive: asyncio.Task[None] | None = None
-        self._guard: asyncio.Task[None] | None = None
         self.started = 0
 
     @property
@@ -160,8 +159,7 @@ class Runs:
         self._recovery.start()
         self.ledger.start()
         self.succession.start()
-        self._keep_alive = asyncio.create_task(send_keep_alives(self.readers), name="keep-alive")
-        self._guard = asyncio.create_task(guard_readers(self.readers, self.replicas.recheck), name="guard")
+        self._guard.start()
         self.carrier.open = True
 
     async def leave(self, seconds: float, patient: bool, hurry: asyncio.Event) -> None:
@@ -185,7 +183,7 @@ class Runs:
         await self.replicas.stop()
         for reader in tuple(self.readers):
             reader.finish("ended")
-        await end(self._keep_alive, self._guard)
+        await self._guard.stop()
         await self.ledger.stop()
 
     # -- starting
@@ -236,6 +234,7 @@ class Runs:
             check_vision(asked.parts or (), turn.definition)
             self.places.check_run(self.carrier.count)
             new, events = new_run(principal, conversation, turn, asked, self._lease.process)
+            sight = Sight(turn.agent, conversation, turn.participant_kind, turn.participant)
             # The model is asked while the message is being committed: its answer is what takes time, and
             # nothing of it is shown or written before.
             live = self._begin(new, turn, asked, events) if turn.active_run is None else None
@@ -249,11 +248,11 @@ class Runs:
                 else:
                     self._recovery.doubt()
                 self.started += 1
-                return Started(new.run, new.message, new.frames, Cursor(1, new.last_seq))
+                return Started(new.run, new.message, new.frames, Cursor(1, new.last_seq), sight)
             if outcome == "queued":
                 await self.succession.enter(new, active)
                 self.started += 1
-                return Started(new.run, new.message, b"", START, queued=True)
+                return Started(new.run, new.message, b"", START, sight, queued=True)
             if outcome not in ("missing", "moved"):
                 raise await refuse(self._database, principal, outcome, active)
             self.recall.forget(new.workspace, turn)
@@ -339,20 +338,20 @@ class Runs:
         if page is not None and page.newer is None and cursor.seq >= page.last and not page.at_work:
             return None
         self.places.check_stream(principal)
-        stream = EventStream(self, principal.workspace, run, cursor, place=place_of(principal))
+        stream = self._stream(principal, run, cursor, Sight(record.agent, *record.participation))
         stream.found = page
         return stream.waiting() if record.status == "queued" else stream
 
     def follow_new(self, principal: Principal, started: Started) -> EventStream:
-        """The stream of a run that has just begun, without asking the database.
-
-        Whether there is room for it `places.check_stream` says, before the run begins.
-        """
-        place = place_of(principal)
-        stream = EventStream(
-            self, principal.workspace, started.run, started.cursor, first=started.frames, place=place
-        )
+        """The stream of a run that has just begun. Whether there is room `places.check_stream` says before that."""
+        stream = self._stream(principal, started.run, started.cursor, started.sight, started.frames)
         return stream.waiting() if started.queued else stream
+
+    def _stream(
+        self, principal: Principal, run: UUID, cursor: Cursor, sight: Sight, first: bytes = b""
+    ) -> EventStream:
+        place = place_of(principal)
+        return EventStream(self, principal.workspace, run, cursor, first=first, place=place, sight=sight)
 
     def live(self, run: UUID) -> LiveRun | None:
         """The run's producer, if it is this process."""

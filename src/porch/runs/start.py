@@ -10,7 +10,7 @@ import msgspec
 
 from porch.agents.files import StoredFile, stow
 from porch.agents.obstacles import HERE, obstacle
-from porch.agents.together import is_open, is_own
+from porch.agents.together import is_own, may_join
 from porch.contract.definition import HANDLE
 from porch.contract.errors import (
     Conflict,
@@ -33,6 +33,7 @@ from porch.runs.options import NO_OPTIONS, RunOptions
 from porch.runs.queue import MAX_WAITING, list_queued
 from porch.runs.recall import Recall
 from porch.runs.store import HEAD, Key, LoadedTurn, NewRun, Place
+from porch.runs.stream import Sight
 from porch.runs.title import make_title
 from porch.storage.database import Database
 
@@ -60,6 +61,7 @@ class Started:
     message: UUID
     frames: bytes
     cursor: Cursor
+    sight: Sight
     queued: bool = False
 
 
@@ -225,22 +227,6 @@ def _link(messages: Sequence[StoredMessage], parent: UUID | None) -> tuple[bytes
         linked.append({"id": own, "parent": parent, "role": message.role, "parts": parts})
         parent = own
     return msgspec.json.encode(linked) if linked else None, files
-
-
-def may_see(principal: Principal, kind: str, participant: UUID) -> bool:
-    """Whether this is the principal's own conversation, or it looks after all."""
-    if (principal.kind, principal.id) == (kind, participant):
-        return True
-    return principal.kind == "user" and principal.allows("admin", "conversations")
-
-
-async def may_join(
-    database: Database, principal: Principal, conversation: UUID, kind: str, participant: UUID
-) -> bool:
-    """The same, or one that is open to the principal as a member of its workspace."""
-    if may_see(principal, kind, participant):
-        return True
-    return principal.kind == "user" and await is_open(database, principal.workspace, conversation)
 
 
 async def _misplaced(database: Database, workspace: UUID, conversation: UUID, place: Place) -> PorchError:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, MutableMapping
 from functools import partial
-from typing import Any, Protocol, Self, cast
+from typing import Any, NamedTuple, Protocol, Self, cast
 from uuid import UUID
 
 from starlette.responses import Response
@@ -19,7 +19,7 @@ from porch.runs.backlog import Backlog
 from porch.runs.live import LiveRun
 from porch.runs.places import Place, Places
 from porch.runs.reach import is_ahead, place_to_go_on
-from porch.runs.reader import PIECE_BYTES, Reader, Recheck, Send
+from porch.runs.reader import PIECE_BYTES, Permit, Reader, Send
 from porch.runs.replay import Page, pieces
 from porch.runs.store import ACTIVE
 from porch.runs.succession import Succession
@@ -59,13 +59,22 @@ class Source(Protocol):
         ...
 
 
+class Sight(NamedTuple):
+    """Whose run it is: its agent, its conversation, and kind and id of who takes part in that."""
+
+    agent: UUID
+    conversation: UUID
+    kind: str
+    participant: UUID
+
+
 class EventStream(Response):
     """Follows one run for one reader. Its going away changes nothing for the run.
 
-    Set `recheck` where the reader's right to read may end before the stream does.
+    Set `permit` where the reader's right to read may end before the stream does.
     """
 
-    recheck: Recheck | None = None
+    permit: Permit | None = None
     found: Page | None = None
     """What lies behind the cursor, where it was read already."""
 
@@ -78,8 +87,12 @@ class EventStream(Response):
         *,
         first: bytes = b"",
         place: Place | None = None,
+        sight: Sight | None = None,
     ) -> None:
-        """`first` are frames that the caller has at hand; `cursor` stands behind them. `place` is whose it is."""
+        """`first` are frames that the caller has at hand; `cursor` stands behind them. `place` is the reader's.
+
+        `sight` is whose run it is.
+        """
         super().__init__(status_code=200, headers={**HEADERS, "porch-run": format_id("run", run)})
         del self.headers["content-length"]
         self._source = source
@@ -88,6 +101,7 @@ class EventStream(Response):
         self._cursor = cursor
         self._first = first
         self._place = place
+        self.sight = sight
 
     def waiting(self) -> Self:
         """The same, which says at once that its run has yet to begin."""
@@ -119,7 +133,7 @@ class EventStream(Response):
             page=self._place is not None and self._place.page,
             name=format_id("run", self._run),
         )
-        reader.recheck = self.recheck
+        reader.permit = self.permit
         if self._first:
             reader.push(self._first)
             self._first = b""

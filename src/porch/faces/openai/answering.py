@@ -1,6 +1,6 @@
 """From a request to a run, and from the run to an answer of one piece."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,6 +24,7 @@ from porch.runs.record import RunRecord
 from porch.runs.service import Runs, Started
 from porch.runs.start import Asked, RunKey
 from porch.runs.store import Place
+from porch.runs.stream import EventStream
 
 # How long what a call left stays here, from its last activity on.
 KEEP: Final = timedelta(hours=24)
@@ -125,13 +126,20 @@ def is_of(record: RunRecord, agent: str) -> bool:
     return agent in (record.handle, format_id("agt", record.agent))
 
 
-async def collect(runs: Runs, principal: Principal, run: UUID, *, unbroken: bool = False) -> list[AnyEvent]:
-    """What stands of a run, once it has ended. Raises RunEnded where there is no end to give.
+async def collect(
+    runs: Runs,
+    principal: Principal,
+    run: UUID,
+    admitted: Callable[[EventStream], EventStream],
+    *,
+    unbroken: bool = False,
+) -> list[AnyEvent]:
+    """What stands of a run, once it has ended. Raises RunEnded where there is no end to give, or `admitted` lets go.
 
     With `unbroken` a run that took something back is Refused.
     """
     items: list[AnyEvent | Resync] = []
-    async with aclosing(events_of(runs, principal, run)) as following:
+    async with aclosing(events_of(runs, principal, run, admitted=admitted)) as following:
         async for item in following:
             items.append(item)
     kept = settled(items)

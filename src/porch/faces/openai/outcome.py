@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from porch.contract.events import AnyEvent, RunCancelled, RunFailed, StepDiscarded, Usage
-from porch.faces.openai.errors import error_body, run_error
+from porch.faces.openai.errors import RunEnded, error_body, run_error
 from porch.faces.projection import Resync
 
 RESTARTED: Final = error_body(
@@ -36,6 +36,14 @@ def end_error(event: RunFailed | RunCancelled) -> tuple[int, dict[str, Any], boo
         return *run_error(event.error), event.error.retryable
     message = "The run was cancelled before its end. Ask again."
     return 409, error_body(message, "server_error", None, "run_cancelled"), False
+
+
+def ended_early(end: RunFailed | RunCancelled | None) -> RunEnded:
+    """What to answer for a run that ended before it said anything, or of which no end was heard."""
+    if end is None:
+        return RunEnded(503, CUT, again=True)
+    status, error, again = end_error(end)
+    return RunEnded(status, error, again=again)
 
 
 def settled(items: Iterable[AnyEvent | Resync]) -> list[AnyEvent]:

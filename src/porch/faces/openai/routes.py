@@ -1,7 +1,9 @@
 """OpenAI's interfaces over HTTP: for every agent of a token, and for one agent at its own address."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any, ClassVar, cast
+from uuid import UUID
 
 import msgspec
 from fastapi import Request
@@ -27,8 +29,8 @@ from porch.faces.openai.answering import (
 )
 from porch.faces.openai.chat_request import ChatRequest, read_chat
 from porch.faces.openai.chat_stream import ChatChunks, complete_chat
-from porch.faces.openai.errors import RunEnded, UnknownModel, UnknownUrl, answer_error
-from porch.faces.openai.outcome import CUT, end_error
+from porch.faces.openai.errors import UnknownModel, UnknownUrl, answer_error
+from porch.faces.openai.outcome import ended_early
 from porch.faces.openai.response_request import ResponseRequest, read_response
 from porch.faces.openai.response_stream import ResponseEvents
 from porch.faces.openai.stored import (
@@ -40,9 +42,8 @@ from porch.faces.openai.stored import (
     read_input,
     read_place,
 )
-from porch.faces.projection import SSE, Projection
 from porch.faces.remote import fill
-from porch.faces.stream import QUIET, projected
+from porch.faces.stream import QUIET, projected, whole_stream
 from porch.faces.talk import egress_of
 from porch.http.auth import requires
 from porch.http.idempotency import IDEMPOTENT, REPLAYED, claimed
@@ -51,6 +52,7 @@ from porch.http.routing import DirectRoute, api_router, json_response
 from porch.http.state import database
 from porch.runs.input import MAX_BODY_BYTES
 from porch.runs.options import RunOptions
+from porch.runs.permit import admit
 from porch.runs.record import RunRecord
 from porch.runs.removal import forget_request
 from porch.runs.service import Runs
@@ -192,7 +194,7 @@ async def get_response(request: Request, principal: Principal, response: str, ag
             format_id("run", record.id), f"@{principal.workspace_handle}/{record.handle}", record.created_at
         )
         return json_response(events.response)
-    return json_response(_as_response(await collect(runs, principal, record.id), options))
+    return json_response(_as_response(await _collect(request, principal, record.id), options))
 
 
 async def _stream_again(
@@ -202,7 +204,7 @@ async def _stream_again(
     told = Later(_response_events(options), after)
     if record.status in ACTIVE and (stream := await runs.follow(principal, record.id)):
         return projected(request, stream, told)
-    return _whole_stream(told, await collect(runs, principal, record.id, unbroken=after >= 0))
+    return whole_stream(told, await _collect(request, principal, record.id, unbroken=after >= 0))
 
 
 async def delete_response(
@@ -213,7 +215,7 @@ async def delete_response(
     record, _ = await stored_response(runs, principal, response, agent)
     if record.status in ACTIVE:
         await runs.cancel(principal, record.id)
-        await collect(runs, principal, record.id)
+        await _collect(request, principal, record.id)
     await forget_request(database(request), principal.workspace, record.conversation, record.id)
     return json_response({"id": response, "object": "response", "deleted": True})
 
@@ -225,7 +227,7 @@ async def cancel_response(
     runs = _runs(request)
     record, options = await stored_response(runs, principal, response, agent)
     await runs.cancel(principal, record.id)
-    return json_response(_as_response(await collect(runs, principal, record.id), options))
+    return json_response(_as_response(await _collect(request, principal, record.id), options))
 
 
 async def list_input_items(
@@ -265,22 +267,25 @@ async def _answer(
     async with claimed(request, principal, fenced=True) as claim:
         if claim is not None and claim.stored is not None:
             run = parse_id("run", msgspec.json.decode(claim.stored.body)["run"])
-            return _again(await collect(runs, principal, run), projection, whole)
+            return _again(await _collect(request, principal, run), projection, whole)
         key = RunKey(claim.route, claim.key) if claim else None
         await fill(egress_of(request), question.gaps)
         started = await begin(runs, principal, question, key)
     if projection is not None:
         return projected(request, runs.follow_new(principal, started), projection, _explain)
-    answer = whole(await collect(runs, principal, started.run))
+    answer = whole(await _collect(request, principal, started.run))
     answer.headers["porch-run"] = format_id("run", started.run)
     return answer
 
 
+async def _collect(
+    request: Request, principal: Principal, run: UUID, *, unbroken: bool = False
+) -> list[AnyEvent]:
+    return await collect(_runs(request), principal, run, partial(admit, request), unbroken=unbroken)
+
+
 def _explain(end: RunFailed | RunCancelled | None) -> Response:
-    if end is None:
-        return answer_error(RunEnded(503, CUT, again=True))
-    status, error, again = end_error(end)
-    return answer_error(RunEnded(status, error, again=again))
+    return answer_error(ended_early(end))
 
 
 def _again(
@@ -291,14 +296,9 @@ def _again(
     """The answer to what was sent before under the same key: what the run came to, without what it took back."""
     if all(isinstance(event, QUIET) for event in events[:-1]):
         check_finished(events)
-    answer = whole(events) if projection is None else _whole_stream(projection, events)
+    answer = whole(events) if projection is None else whole_stream(projection, events)
     answer.headers[REPLAYED] = "true"
     return answer
-
-
-def _whole_stream(projection: Projection, events: list[AnyEvent]) -> Response:
-    told = b"".join(projection.feed(event) for event in events)
-    return Response(told, media_type=SSE, headers={"cache-control": "no-store"})
 
 
 async def _find_agent(request: Request, principal: Principal, agent: str) -> Agent:
