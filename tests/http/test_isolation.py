@@ -19,6 +19,7 @@ from tests.http.app import DEFINITION, ROUTERS, Tenant, World
 BODIES: dict[str, Any] = {
     "updateWorkspace": {"name": "Mine now"},
     "createToken": {"name": "mine", "scopes": ["read:agents"]},
+    "rotateToken": {"overlap": 60},
     "createAgent": {**DEFINITION, "name": "mine"},
     "replaceAgent": DEFINITION,
     "changeAgent": {"title": "Mine now"},

@@ -76,6 +76,7 @@ DEFINER_FUNCTIONS = {
     "member_name",
     "note_access_change",
     "access_changes_since",
+    "authenticate_credential",
 }
 # Those that triggers call, and nobody else.
 TRIGGERED = {"note_access_change"}

@@ -124,6 +124,7 @@ WRITES: dict[str, Make] = {
     "updateWorkspace": _simple("PATCH", "{ws}", lambda text: {"name": text}),
     "createToken": _simple("POST", "{ws}/tokens", lambda text: {"name": text, "scopes": ["read:agents"]}),
     "revokeToken": _simple("DELETE", "{ready}"),
+    "rotateToken": _simple("POST", "{ready}/rotate", lambda text: {"overlap": 60}),
     "createSignInLink": _simple("POST", "/api/v1/sign-in-links"),
 }
 # What must be there before a write can be tried: it answers the path that the write is about.
@@ -132,6 +133,7 @@ FIRST: dict[str, Callable[[Scene], Awaitable[str]]] = {
     "restoreConversation": _delete,
     "revokeShare": _share,
     "revokeToken": _token,
+    "rotateToken": _token,
     "admitGuest": _embed,
 }
 # Writes that another one stands for, since they go the same way, and those that keep nothing in the database.

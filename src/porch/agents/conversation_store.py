@@ -1,5 +1,6 @@
 """The SQL of conversations and messages. Every statement names the workspace and runs in a transaction of it."""
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -98,7 +99,7 @@ async def list_conversations(
 async def list_active(
     connection: Connection,
     principal: Principal,
-    agent: UUID | None,
+    agents: Collection[UUID] | None,
     after: Activity | None,
     limit: int,
     *,
@@ -108,14 +109,14 @@ async def list_active(
     rows = await connection.fetch(
         f"{SELECT}{ALIVE}{BEGUN if begun else ''} AND NOT c.draft AND c.expires_at IS NULL"
         " AND c.participant_id = $2 AND c.participant_kind = $3"
-        " AND ($4::uuid IS NULL OR c.agent_id = $4)"
+        " AND ($4::uuid[] IS NULL OR c.agent_id = ANY ($4))"
         " AND (c.updated_at, c.id) < (coalesce($5, 'infinity'::timestamptz),"
         "  coalesce($6, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))"
         " ORDER BY c.updated_at DESC, c.id DESC LIMIT $7",
         principal.workspace,
         principal.id,
         principal.kind,
-        agent,
+        list(agents) if agents is not None else None,
         after and after.at,
         after and after.conversation,
         limit,
@@ -124,16 +125,20 @@ async def list_active(
 
 
 async def list_open(
-    connection: Connection, workspace: UUID, agent: UUID | None, after: Activity | None, limit: int
+    connection: Connection,
+    workspace: UUID,
+    agents: Collection[UUID] | None,
+    after: Activity | None,
+    limit: int,
 ) -> list[Conversation]:
     """Those that are open to the workspace's members, the last active first."""
     rows = await connection.fetch(
-        f"{SELECT}{ALIVE} AND c.audience = 'members' AND NOT c.draft AND ($2::uuid IS NULL OR c.agent_id = $2)"
+        f"{SELECT}{ALIVE} AND c.audience = 'members' AND NOT c.draft AND ($2::uuid[] IS NULL OR c.agent_id = ANY ($2))"
         " AND (c.updated_at, c.id) < (coalesce($3, 'infinity'::timestamptz),"
         "  coalesce($4, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))"
         " ORDER BY c.updated_at DESC, c.id DESC LIMIT $5",
         workspace,
-        agent,
+        list(agents) if agents is not None else None,
         after and after.at,
         after and after.conversation,
         limit,

@@ -100,14 +100,21 @@ class Conversations:
             )
         async with self.database.tenant(principal.workspace) as connection:
             which = (await reach_agent(connection, principal, agent, "read", "run")).id if agent else None
+            among = (which,) if which else principal.agents
             if audience == "members":
                 if principal.kind != "user":
                     return []
-                rows = await store.list_open(connection, principal.workspace, which, after, limit)
+                rows = await store.list_open(connection, principal.workspace, among, after, limit)
                 return [Hit(conversation=row) for row in rows]
+            if search and among is not None and which is None:
+                if len(among) > 1:
+                    raise InvalidInput(
+                        "This credential is good for some agents alone: say in which one's conversations to search."
+                    )
+                which = next(iter(among))
             if search:
                 return await store.search_conversations(connection, principal, search, which, after, limit)
-            rows = await store.list_active(connection, principal, which, after, limit, begun=begun)
+            rows = await store.list_active(connection, principal, among, after, limit, begun=begun)
         return [Hit(conversation=row) for row in rows]
 
     async def read(self, principal: Principal, conversation: str) -> Conversation:

@@ -1,6 +1,7 @@
 """Several people in one conversation: one that is open to the members of its workspace, and who said what in it."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -22,21 +23,31 @@ def is_own(principal: Principal, kind: str, participant: UUID) -> bool:
     return (principal.kind, principal.id) == (kind, participant)
 
 
-def is_keeper(principal: Principal, kind: str, participant: UUID) -> bool:
-    """Whether the principal is the participant, or looks after all conversations."""
+class Sight(NamedTuple):
+    """Whose a conversation or a run of it is: its agent, its conversation, and kind and id of who takes part."""
+
+    agent: UUID
+    conversation: UUID
+    kind: str
+    participant: UUID
+
+
+def is_keeper(principal: Principal, agent: UUID, kind: str, participant: UUID) -> bool:
+    """Whether the principal reaches the agent, and is the participant or looks after all conversations."""
     administers = principal.kind == "user" and principal.allows("admin", "conversations")
-    return administers or is_own(principal, kind, participant)
+    return principal.reaches(agent) and (administers or is_own(principal, kind, participant))
 
 
 def may_keep(principal: Principal, conversation: Conversation) -> bool:
     """Whether it is the principal's own to rename, open, share and delete, or the principal administers them all."""
-    return is_keeper(principal, conversation.participant_kind, conversation.participant_id)
+    whose = conversation.participant_kind, conversation.participant_id
+    return is_keeper(principal, conversation.agent_id, *whose)
 
 
 def may_see(principal: Principal, conversation: Conversation) -> bool:
     """Whether the principal may read it, and as far as its role goes take part."""
     joined = principal.kind == "user" and conversation.audience == "members"
-    return joined or may_keep(principal, conversation)
+    return (joined and principal.reaches(conversation.agent_id)) or may_keep(principal, conversation)
 
 
 def may_open(conversation: Conversation) -> bool:
@@ -44,13 +55,13 @@ def may_open(conversation: Conversation) -> bool:
     return conversation.participant_kind == "user" and not conversation.draft
 
 
-async def may_join(
-    database: Database, principal: Principal, conversation: UUID, kind: str, participant: UUID
-) -> bool:
+async def may_join(database: Database, principal: Principal, sight: Sight) -> bool:
     """`may_see` where the conversation itself was not read: whether it is open is asked if that decides."""
-    if is_keeper(principal, kind, participant):
+    if is_keeper(principal, sight.agent, sight.kind, sight.participant):
         return True
-    return principal.kind == "user" and await is_open(database, principal.workspace, conversation)
+    if principal.kind != "user" or not principal.reaches(sight.agent):
+        return False
+    return await is_open(database, principal.workspace, sight.conversation)
 
 
 async def is_open(database: Database, workspace: UUID, conversation: UUID) -> bool:

@@ -16,6 +16,7 @@ from porch.cli.terminal import is_terminal, paint
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 SCOPES = ("run:agents", "read:agents", "read:conversations", "write:conversations")
+OF_AGENT = ("run:agents", "read:conversations")
 
 
 class Duration(click.ParamType[int]):
@@ -65,13 +66,50 @@ def list_tokens() -> None:
     "--scope", "scopes", multiple=True, metavar="VERB:KIND", help="What it may do; give it again for more."
 )
 @click.option("--expires-in", type=Duration(), metavar="TIME", help="12h, 30d, 4w… (90 days).")
+@click.option(
+    "--only", "only", multiple=True, metavar="AGENT", help="Only this agent; give it again for more."
+)
+@click.option("--agent", metavar="AGENT", help="A token of this agent itself, in place of yours.")
+@click.option("--levels", type=click.IntRange(0, 4), help="Levels of tokens that it may make below itself.")
 @common(json=True)
-def create(name: str, scopes: tuple[str, ...], expires_in: int | None) -> None:
+def create(
+    name: str,
+    scopes: tuple[str, ...],
+    expires_in: int | None,
+    only: tuple[str, ...],
+    agent: str | None,
+    levels: int | None,
+) -> None:
     """Make a token and print it, this once. Without --scope it may talk to agents and read along."""
     invocation = current()
     with reached(invocation.resolve(), QuietStart()) as link:
-        workspace = link.server.workspace
-        made = link.run(link.client.tokens.create(workspace, name, list(scopes or SCOPES), expires_in))
+        made = link.run(
+            link.client.tokens.create(
+                link.server.workspace,
+                name,
+                list(scopes or (OF_AGENT if agent else SCOPES)),
+                expires_in,
+                agents=list(only) or None,
+                agent=agent,
+                levels=levels,
+            )
+        )
+    _show(made)
+
+
+@tokens.command(epilog="Example: porch tokens rotate tok_0199… --overlap 1d")
+@click.argument("token", metavar="ID")
+@click.option("--overlap", type=Duration(), default=0, metavar="TIME", help="How long the old one goes on.")
+@common(json=True)
+def rotate(token: str, overlap: int) -> None:
+    """Make a token's successor and print it, this once. What the old one made ends with it."""
+    with reached(current().resolve(), QuietStart()) as link:
+        made = link.run(link.client.tokens.rotate(link.server.workspace, token, overlap))
+    _show(made)
+
+
+def _show(made: dict[str, Any]) -> None:
+    invocation = current()
     if invocation.json:
         print(json.dumps(made, ensure_ascii=False))
         return
@@ -83,7 +121,8 @@ def create(name: str, scopes: tuple[str, ...], expires_in: int | None) -> None:
         aside.raw(f"{program()} tokens revoke{invocation.options} {made['id']}")
         raise click.exceptions.Exit(1)
     aside.line(
-        f"{name}: {', '.join(made['scopes'])}; until {_day(made['expires_at'])}. Shown this once:", "dim"
+        f"{made['name']}: {', '.join(made['scopes'])}; until {_day(made['expires_at'])}. Shown this once:",
+        "dim",
     )
     print(made["token"])
 
@@ -105,6 +144,10 @@ async def _collect(link: Link) -> list[dict[str, Any]]:
 def _row(token: dict[str, Any]) -> tuple[str, ...]:
     ends = "revoked" if token["revoked_at"] else _day(token["expires_at"])
     used = _day(token["last_used_at"]) if token["last_used_at"] else "never"
+    if token["last_used_from"]:
+        used += f" from {token['last_used_from']}"
+    if token["replaced_by"]:
+        ends += " (rotated)"
     return token["name"], token["id"], token["prefix"], " ".join(token["scopes"]), ends, used
 
 

@@ -185,6 +185,7 @@ class BlockingTokens(Twin[Tokens]):
 
     list = _each(Tokens.list)
     create = _blocking(Tokens.create)
+    rotate = _blocking(Tokens.rotate)
     revoke = _blocking(Tokens.revoke)
 
 

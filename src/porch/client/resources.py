@@ -119,11 +119,30 @@ class Tokens:
         return _pages(self._connection, in_workspace(workspace, "tokens"))
 
     async def create(
-        self, workspace: str, name: str, scopes: "list[str]", expires_in: int | None = None
+        self,
+        workspace: str,
+        name: str,
+        scopes: "list[str]",
+        expires_in: int | None = None,
+        *,
+        agents: "list[str] | None" = None,
+        agent: str | None = None,
+        levels: int | None = None,
     ) -> Json:
-        """A new token; `token` in the answer is shown this once. `expires_in` is in seconds."""
-        body = {"name": name, "scopes": scopes, **({"expires_in": expires_in} if expires_in else {})}
+        """A new token below the one in use; `token` in the answer is shown this once. `expires_in` is in seconds.
+
+        It reaches `agents` alone, by handle or id, or all; it stands for `agent` in place of the user; it may make
+        `levels` of tokens below itself.
+        """
+        bounds = {"expires_in": expires_in or None, "agents": agents, "agent": agent, "levels": levels}
+        given = {key: value for key, value in bounds.items() if value is not None}
+        body = {"name": name, "scopes": scopes, **given}
         return await self._connection.send("POST", in_workspace(workspace, "tokens"), body=body)
+
+    async def rotate(self, workspace: str, token: str, overlap: int = 0) -> Json:
+        """A token's successor, shown this once; the one before goes on for `overlap` seconds, a week at most."""
+        path = in_workspace(workspace, "tokens", token, "rotate")
+        return await self._connection.send("POST", path, body={"overlap": overlap})
 
     async def revoke(self, workspace: str, token: str) -> None:
         """Make a token worthless at once."""

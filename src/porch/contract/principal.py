@@ -31,8 +31,9 @@ class Principal:
     """An authenticated caller within one workspace.
 
     `scopes` is what its credential allows there; `credential` is the id of the token or session used, `via` says
-    which of the two it is, and `expires` when that ends by itself. A guest's is good for one `agent`, on pages of
-    one `origin`.
+    which of the two it is, and `expires` when that ends by itself. `line` are the tokens above it, with which it
+    ends. Where it is good for some `agents` alone, it reaches nothing of others. A guest's is good for one `agent`,
+    on pages of one `origin`.
     """
 
     kind: Kind
@@ -47,12 +48,18 @@ class Principal:
     agent: UUID | None = None
     origin: str = ""
     expires: datetime | None = None
+    agents: frozenset[UUID] | None = None
+    line: tuple[UUID, ...] = ()
 
     @property
     def label(self) -> str:
         """How events name it: `user:usr_…`."""
         prefix = {"user": "usr", "guest": "gst", "agent": "agt"}[self.kind]
         return f"{self.kind}:{format_id(prefix, self.id)}"
+
+    def reaches(self, agent: UUID) -> bool:
+        """Whether its credential is good for this agent, and what was said to it."""
+        return self.agents is None or agent in self.agents
 
     def allows(self, verb: Verb, kind: str, object_id: str | None = None) -> bool:
         """Whether the scopes cover this verb on this kind, or on this object of it."""

@@ -1,6 +1,7 @@
 """Authorisation, declared on the route: `requires("write:agents")`, or `public()` for all the world.
 
-Guests, the visitors of a site that embeds an agent, are let in by no route that does not say so: `guests=True`.
+Guests, the visitors of a site that embeds an agent, are let in by no route that does not say so: `guests=True`. So it
+is with agents that come by tokens of their own: `agents=True`.
 """
 
 import re
@@ -44,6 +45,7 @@ class Requires(SecurityBase):
         on: Literal["object"] | None = None,
         *,
         guests: bool = False,
+        agents: bool = False,
         home: bool = False,
         anywhere: bool = False,
     ) -> None:
@@ -55,6 +57,7 @@ class Requires(SecurityBase):
         self.kind = kind
         self.on_object = on == "object"
         self.guests = guests
+        self.agents = agents or guests
         self.home = home
         self.anywhere = anywhere
         self.model = HTTPBearer(
@@ -68,6 +71,8 @@ class Requires(SecurityBase):
         principal = await self._authenticate(request)
         # What request.state reads, without building it for the many requests that never look.
         request.scope.setdefault("state", {})["principal"] = principal
+        if principal.kind == "agent" and not self.agents:
+            raise Forbidden("An agent's token is good for talking to that agent, and for nothing else here.")
         check_workspace(principal, request.path_params.get("ws"))
         if self.scope and not principal.allows(self.verb, self.kind) and not self._has_narrowed(principal):
             raise Forbidden(f"This credential lacks the scope {self.scope!r}; use a token that has it.")
@@ -108,6 +113,7 @@ def requires(
     *,
     on: Literal["object"] | None = None,
     guests: bool = False,
+    agents: bool = False,
     home: bool = False,
     anywhere: bool = False,
 ) -> Any:
@@ -116,11 +122,12 @@ def requires(
     It comes from a bearer token, or else from a session's cookie, whose requests need a CSRF token besides.
     Without a scope any credential will do. With `on="object"` a credential narrowed to single objects
     (`verb:kind:id`) passes too; the service then checks the object it has loaded. With `guests=True` guests of
-    embedded agents may come, from pages of their site. With `home=True` it must be a credential of the home workspace:
+    embedded agents may come, from pages of their site, and with `agents=True` agents by their tokens, who come wherever
+    guests do besides. With `home=True` it must be a credential of the home workspace:
     what lies behind is the whole installation's. With `anywhere=True` it concerns the person: a form of a workspace
     that they have left will do.
     """
-    return Depends(Requires(scope, on, guests=guests, home=home, anywhere=anywhere))
+    return Depends(Requires(scope, on, guests=guests, agents=agents, home=home, anywhere=anywhere))
 
 
 def public(*, guests: bool = False) -> Any:

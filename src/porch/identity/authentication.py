@@ -11,7 +11,7 @@ from uuid import UUID
 
 from porch.background import end
 from porch.contract.errors import PorchError, Unauthenticated
-from porch.contract.principal import Principal, Role, Via
+from porch.contract.principal import Principal, Role
 from porch.identity import session_store, store
 from porch.identity.guests import authenticate_guest, check_site
 from porch.identity.policy import FULL, effective
@@ -92,7 +92,7 @@ class Authenticator:
         if (known := kept.get(key)) and known[0] > asked:
             return known[1]
         row = await _find_session(self.database, secret, place)
-        principal = _principal(row, "session")
+        principal = _session_principal(row)
         _keep(kept, key, asked, principal, row["expires_at"])
         if _is_due(row["last_used_at"]):
             self._touch(principal, address)
@@ -165,10 +165,10 @@ def _is_due(used: datetime | None) -> bool:
 
 
 async def _find(database: Database, token: str) -> Record:
-    if not is_well_formed(token):
+    if not (is_well_formed(token) or is_well_formed(token, "agt")):
         raise Unauthenticated(
-            "This is not one of Porch's tokens: they begin with 'porch_pat_' and end in a checksum, which "
-            "does not fit here. Copy the token again, whole."
+            "This is not one of Porch's tokens: they begin with 'porch_pat_' or 'porch_agt_' and end in a checksum, "
+            "which does not fit here. Copy the token again, whole."
         )
     async with database.system() as connection:
         row = await store.find_principal(connection, digest(token))
@@ -194,19 +194,37 @@ async def _find_session(database: Database, secret: str, place: Place) -> Record
     return row
 
 
-def _principal(row: Record, via: Via = "token") -> Principal:
-    """Who a row of a credential stands for: a token has scopes of its own, a session all that its user's role has."""
+def _principal(row: Record) -> Principal:
+    """Who a row of a token stands for: its maker with the token's scopes, or the agent that it is of."""
+    role, agent = cast("Role", row["role"]), row["agent_id"]
+    return Principal(
+        kind="agent" if agent else "user",
+        id=agent or row["user_id"],
+        workspace=row["workspace_id"],
+        workspace_handle=row["handle"],
+        role=role,
+        scopes=effective(frozenset(row["scopes"]), role),
+        credential=row["token_id"],
+        name=row["user_name"],
+        agent=agent,
+        expires=row["expires_at"],
+        agents=frozenset(row["agents"]) if row["agents"] is not None else None,
+        line=tuple(row["line"]),
+    )
+
+
+def _session_principal(row: Record) -> Principal:
+    """Who a row of a session stands for: all that its user's role allows."""
     role = cast("Role", row["role"])
-    granted = frozenset(row["scopes"]) if via == "token" else FULL
     return Principal(
         kind="user",
         id=row["user_id"],
         workspace=row["workspace_id"],
         workspace_handle=row["handle"],
         role=role,
-        scopes=effective(granted, role),
-        credential=row[f"{via}_id"],
+        scopes=effective(FULL, role),
+        credential=row["session_id"],
         name=row["user_name"],
-        via=via,
+        via="session",
         expires=row["expires_at"],
     )

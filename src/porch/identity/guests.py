@@ -151,6 +151,7 @@ def _principal(row: Record) -> Principal:
         scopes=frozenset({f"run:agents:{format_id('agt', row['agent_id'])}", "read:conversations"}),
         credential=row["token_id"],
         agent=row["agent_id"],
+        agents=frozenset({row["agent_id"]}),
         origin=row["origin"],
         expires=row["expires_at"],
     )

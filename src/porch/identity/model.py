@@ -22,7 +22,11 @@ class Workspace(Struct, frozen=True, kw_only=True):
 
 
 class Token(Struct, frozen=True, kw_only=True):
-    """A personal access token as lists show it; the text itself is kept nowhere."""
+    """A token as lists show it; the text itself is kept nowhere.
+
+    `line` are the tokens above it, the uppermost first, and `levels` how many it may make below itself. It reaches
+    `agents`, or all where that is None, and stands for the person, or for the agent of `agent_id`.
+    """
 
     id: UUID
     user_id: UUID
@@ -34,6 +38,18 @@ class Token(Struct, frozen=True, kw_only=True):
     revoked_at: datetime | None
     last_used_at: datetime | None
     last_used_from: str | None
+    line: list[UUID] = []
+    levels: int = 4
+    agents: list[UUID] | None = None
+    agent_id: UUID | None = None
+    replaced_by: UUID | None = None
+
+
+class NamedAgent(Struct, frozen=True, kw_only=True):
+    """An agent as a token names it."""
+
+    id: UUID
+    handle: str
 
 
 class Session(Struct, frozen=True, kw_only=True):

@@ -18,14 +18,20 @@ from porch.http.routing import api_router
 from porch.http.state import authenticate as authenticator
 from porch.http.state import database, doors, public_url
 from porch.identity import service, sessions
-from porch.identity.model import Reach, Token, Workspace
-from porch.identity.tokens import MintedToken
+from porch.identity.model import Reach, Workspace
+from porch.identity.token_bodies import (
+    TOKEN_ID,
+    USER_ID,
+    WORKSPACE_ID,
+    NewTokenBody,
+    RotationRequest,
+    TokenBody,
+    TokenRequest,
+    created,
+    token_body,
+)
 
 router: APIRouter = api_router("/api/v1", "identity")
-
-USER_ID, WORKSPACE_ID, TOKEN_ID = (
-    f"{prefix}_0199a1b2c3d47e5f8a9b0c1d2e3f4a5b" for prefix in ("usr", "ws", "tok")
-)
 
 
 class UserBody(BodyModel):
@@ -93,49 +99,6 @@ class WorkspaceChange(BodyModel):
     )
 
 
-class TokenRequest(BodyModel):
-    """A token to be made."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"name": "nightly job", "scopes": ["run:agents", "read:conversations"], "expires_in": 604800}
-            ]
-        },
-    )
-
-    name: str
-    scopes: Annotated[list[str], Field(max_length=100)]
-    expires_in: Annotated[int, Field(strict=True)] | None = Field(
-        default=None, description="Seconds; 90 days unless given, a year at most."
-    )
-
-
-class TokenBody(BodyModel):
-    """A token as lists show it."""
-
-    id: str = Field(examples=[TOKEN_ID])
-    name: str = Field(examples=["nightly job"])
-    prefix: str = Field(examples=["porch_pat_4kQx9Z"], description="How the token begins.")
-    scopes: list[str] = Field(examples=[["run:agents", "read:conversations"]])
-    user: str = Field(examples=[USER_ID])
-    created_at: datetime
-    expires_at: datetime | None
-    revoked_at: datetime | None
-    last_used_at: datetime | None
-    last_used_from: str | None = Field(examples=["192.0.2.7"])
-
-
-class NewTokenBody(TokenBody):
-    """A token just made."""
-
-    token: str | None = Field(
-        examples=["porch_pat_4kQx9Z…"],
-        description="The token itself, shown this once; null when an Idempotency-Key replays the answer.",
-    )
-
-
 class SignInLinkBody(BodyModel):
     """A link that signs a browser in, once."""
 
@@ -147,11 +110,11 @@ class SignInLinkBody(BodyModel):
 
 
 @router.get("/me", operation_id="getMe", summary="Who am I")
-async def get_me(request: Request, principal: Annotated[Principal, requires()]) -> MeBody:
+async def get_me(request: Request, principal: Annotated[Principal, requires(agents=True)]) -> MeBody:
     """The user, the workspaces and the scopes behind the credential in use."""
     reached = await service.list_workspaces(principal, database(request))
     return MeBody(
-        user=UserBody(id=format_id("usr", principal.id), kind=principal.kind, name=principal.name),
+        user=UserBody(id=principal.label.partition(":")[2], kind=principal.kind, name=principal.name),
         workspaces=[
             ReachBody(id=format_id("ws", each.id), handle=each.handle, role=each.role) for each in reached
         ],
@@ -223,9 +186,14 @@ async def update_workspace(
     openapi_extra=IDEMPOTENT,
 )
 async def create_token(
-    request: Request, principal: Annotated[Principal, requires("write:tokens")], wanted: TokenRequest
+    request: Request,
+    principal: Annotated[Principal, requires("write:tokens", agents=True)],
+    wanted: TokenRequest,
 ) -> Response:
-    """Makes a token for yourself, with no more scopes and no longer a life than the credential in use has."""
+    """Makes a token for yourself, or for an agent, with no more than the credential in use has.
+
+    What is made with a token stands below it: it ends with that, and with any token above.
+    """
 
     async def write() -> Response:
         token, minted = await service.create_token(
@@ -234,15 +202,18 @@ async def create_token(
             name=wanted.name,
             scopes=wanted.scopes,
             lifetime=None if wanted.expires_in is None else _seconds(wanted.expires_in),
+            agents=wanted.agents,
+            agent=wanted.agent,
+            levels=wanted.levels,
         )
-        return _created(token, minted)
+        return created(token, minted)
 
     return await once(request, principal, write, kept=lambda made: _without(made, "token"))
 
 
 @router.get("/workspaces/{ws}/tokens", operation_id="listTokens", summary="List tokens")
 async def list_tokens(
-    request: Request, principal: Annotated[Principal, requires("read:tokens")], paging: Paging
+    request: Request, principal: Annotated[Principal, requires("read:tokens", agents=True)], paging: Paging
 ) -> Page[TokenBody]:
     """Your tokens that are not revoked, newest first; `admin:tokens` sees everybody's."""
     rows = await service.list_tokens(
@@ -250,18 +221,45 @@ async def list_tokens(
     )
     shown, last = cut(rows, paging.limit)
     return Page[TokenBody](
-        items=[_token(row) for row in shown], next_cursor=encode_cursor("tokens", last.id) if last else None
+        items=[token_body(row) for row in shown],
+        next_cursor=encode_cursor("tokens", last.id) if last else None,
     )
 
 
 @router.get("/workspaces/{ws}/tokens/{token}", operation_id="getToken", summary="Read a token's record")
 async def get_token(
     request: Request,
-    principal: Annotated[Principal, requires("read:tokens")],
+    principal: Annotated[Principal, requires("read:tokens", agents=True)],
     token: Annotated[str, Path(examples=[TOKEN_ID])],
 ) -> TokenBody:
     """Its prefix, scopes, expiry and last use."""
-    return _token(await service.read_token(principal, database(request), token))
+    return token_body(await service.read_token(principal, database(request), token))
+
+
+@router.post(
+    "/workspaces/{ws}/tokens/{token}/rotate",
+    status_code=201,
+    response_model=NewTokenBody,
+    operation_id="rotateToken",
+    summary="Rotate a token",
+    openapi_extra=IDEMPOTENT,
+)
+async def rotate_token(
+    request: Request,
+    principal: Annotated[Principal, requires("write:tokens", agents=True)],
+    token: Annotated[str, Path(examples=[TOKEN_ID])],
+    wanted: RotationRequest,
+) -> Response:
+    """Makes a successor of one of your tokens, which is all that it was. What the one before made ends with it."""
+
+    async def write() -> Response:
+        successor, minted = await service.rotate_token(
+            principal, database(request), token, overlap=_seconds(wanted.overlap)
+        )
+        authenticator(request).forget()
+        return created(successor, minted)
+
+    return await once(request, principal, write, kept=lambda made: _without(made, "token"))
 
 
 @router.delete(
@@ -269,10 +267,10 @@ async def get_token(
 )
 async def revoke_token(
     request: Request,
-    principal: Annotated[Principal, requires("write:tokens")],
+    principal: Annotated[Principal, requires("write:tokens", agents=True)],
     token: Annotated[str, Path(examples=[TOKEN_ID])],
 ) -> None:
-    """Ends a token at once. Its record stays readable by id."""
+    """Ends a token at once, and all below it. Its record stays readable by id."""
     await service.revoke_token(principal, database(request), token)
     authenticator(request).forget()
 
@@ -306,26 +304,6 @@ def _workspace(workspace: Workspace | Reach) -> WorkspaceBody:
         created_at=workspace.created_at,
         journal_days=workspace.journal_days,
     )
-
-
-def _token(token: Token) -> TokenBody:
-    return TokenBody(
-        id=format_id("tok", token.id),
-        name=token.name,
-        prefix=token.prefix,
-        scopes=token.scopes,
-        user=format_id("usr", token.user_id),
-        created_at=token.created_at,
-        expires_at=token.expires_at,
-        revoked_at=token.revoked_at,
-        last_used_at=token.last_used_at,
-        last_used_from=token.last_used_from,
-    )
-
-
-def _created(token: Token, minted: MintedToken) -> Response:
-    body = NewTokenBody(**_token(token).model_dump(), token=minted.text)
-    return Response(body.model_dump_json(), 201, media_type="application/json")
 
 
 def _without(response: Response, secret: str) -> bytes:

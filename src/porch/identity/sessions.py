@@ -40,6 +40,9 @@ async def create_link(principal: Principal, database: Database, doors: Doors, ur
             "A sign-in link is made with a token, not from a signed-in browser. Run porch sign-in where Porch runs."
         )
     principal.require("admin", "*")
+    if principal.line:
+        # The session would go on when a token above this one ends.
+        raise Forbidden("A token that another one made signs nobody in. Make the link with the one above it.")
     secret = mint_link()
     async with database.system() as connection:
         if doors.multi_user and not await session_store.is_at_home(

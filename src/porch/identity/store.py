@@ -8,18 +8,20 @@ from uuid import UUID
 import msgspec
 
 from porch.contract.ids import new_uuid
-from porch.identity.model import Operator, Token, Workspace
+from porch.identity.model import NamedAgent, Operator, Token, Workspace
+from porch.identity.narrowing import WHOLE, Narrowing
 from porch.identity.tokens import MintedToken
 from porch.storage.connection import Connection, Record
 
 COLUMNS = (
-    "id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at, last_used_from"
+    "id, user_id, name, prefix, scopes, created_at, expires_at, revoked_at, last_used_at, last_used_from,"
+    " line, levels, agents, agent_id, replaced_by"
 )
 
 
 async def find_principal(connection: Connection, digest: bytes) -> Record | None:
     """Who a token stands for, before any workspace is known."""
-    return await connection.fetchrow("SELECT * FROM porch.authenticate_token($1)", digest)
+    return await connection.fetchrow("SELECT * FROM porch.authenticate_credential($1)", digest)
 
 
 async def ensure_operator(connection: Connection, name: str, handle: str) -> Operator:
@@ -74,21 +76,28 @@ async def insert_token(
     name: str,
     scopes: Sequence[str],
     lifetime: timedelta | None,
+    narrowing: Narrowing = WHOLE,
 ) -> Token:
     """A new token; `lifetime` counts from the database's now, None is for ever."""
     row = await connection.fetchrow(
         "INSERT INTO porch.tokens"  # noqa: S608 - COLUMNS is a constant
-        " (workspace_id, id, user_id, parent_id, kind, name, prefix, hash, scopes, expires_at)"
-        f" VALUES ($1, $2, $3, $4, 'pat', $5, $6, $7, $8, now() + $9::interval) RETURNING {COLUMNS}",
+        " (workspace_id, id, user_id, parent_id, name, prefix, hash, scopes, expires_at, line, levels, agents,"
+        "  agent_id, kind)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9::interval, $10, $11, $12, $13,"
+        f"  CASE WHEN $13::uuid IS NULL THEN 'pat' ELSE 'agt' END) RETURNING {COLUMNS}",
         workspace,
         new_uuid(),
         user,
         parent,
         name,
         minted.prefix,
-        minted.digest,
+        minted.digest if narrowing.is_whole else minted.narrow_digest,
         list(scopes),
         lifetime,
+        list(narrowing.line),
+        narrowing.levels,
+        list(narrowing.agents) if narrowing.agents is not None else None,
+        narrowing.agent,
     )
     return _token(cast("Record", row))
 
@@ -104,19 +113,72 @@ async def read_token(connection: Connection, workspace: UUID, token: UUID) -> To
 
 
 async def list_tokens(
-    connection: Connection, workspace: UUID, user: UUID | None, before: UUID | None, limit: int
+    connection: Connection,
+    workspace: UUID,
+    user: UUID | None,
+    before: UUID | None,
+    limit: int,
+    *,
+    below: UUID | None = None,
 ) -> list[Token]:
-    """Tokens newest first, of one user or of all; revoked ones are left out."""
+    """Tokens newest first, of one user or of all; those are left out that were revoked, or one above them was.
+
+    With `below` only that one and those that it made.
+    """
     rows = await connection.fetch(
-        f"SELECT {COLUMNS} FROM porch.tokens WHERE workspace_id = $1 AND revoked_at IS NULL"  # noqa: S608 - as above
+        f"SELECT {COLUMNS} FROM porch.tokens t WHERE workspace_id = $1 AND revoked_at IS NULL"  # noqa: S608 - as above
         " AND ($2::uuid IS NULL OR user_id = $2) AND ($3::uuid IS NULL OR id < $3)"
+        " AND ($5::uuid IS NULL OR id = $5 OR $5 = ANY (line))"
+        " AND (line = '{}' OR NOT EXISTS (SELECT FROM porch.tokens a"
+        "  WHERE a.workspace_id = $1 AND a.id = ANY (t.line) AND (a.revoked_at IS NOT NULL OR a.expires_at <= now())))"
         " ORDER BY id DESC LIMIT $4",
         workspace,
         user,
         before,
         limit,
+        below,
     )
     return [_token(row) for row in rows]
+
+
+async def replace_token(
+    connection: Connection, workspace: UUID, token: UUID, successor: UUID, overlap: timedelta
+) -> bool:
+    """Has a token go on for no longer than `overlap`; false where it has a successor already, or has ended."""
+    done = await connection.fetchval(
+        "UPDATE porch.tokens SET replaced_by = $3, expires_at = least(expires_at, now() + $4::interval)"
+        " WHERE workspace_id = $1 AND id = $2 AND replaced_by IS NULL AND revoked_at IS NULL AND expires_at > now()"
+        " RETURNING true",
+        workspace,
+        token,
+        successor,
+        overlap,
+    )
+    return bool(done)
+
+
+async def list_agents(connection: Connection, workspace: UUID, limit: int) -> list[NamedAgent]:
+    """Agents that a token could be for, by handle."""
+    rows = await connection.fetch(
+        "SELECT id, handle FROM porch.agents WHERE workspace_id = $1 ORDER BY handle LIMIT $2",
+        workspace,
+        limit,
+    )
+    return [NamedAgent(id=row["id"], handle=row["handle"]) for row in rows]
+
+
+async def find_agents(
+    connection: Connection, workspace: UUID, ids: Sequence[UUID], handles: Sequence[str]
+) -> list[NamedAgent]:
+    """The agents with these ids or handles."""
+    rows = await connection.fetch(
+        "SELECT id, handle FROM porch.agents WHERE workspace_id = $1 AND (id = ANY ($2) OR handle = ANY ($3))"
+        " ORDER BY handle",
+        workspace,
+        list(ids),
+        list(handles),
+    )
+    return [NamedAgent(id=row["id"], handle=row["handle"]) for row in rows]
 
 
 async def revoke_token(connection: Connection, workspace: UUID, token: UUID) -> None:

@@ -1,9 +1,8 @@
 """The text of tokens: `porch_pat_`, 32 random bytes in base62, and a CRC-32 that tells a typo from a token.
 
-A session's secret is the same behind `porch_ses_`, a guest's token behind `porch_gst_`, that of an invitation behind
-`porch_inv_`. Only the SHA-256 is ever
-stored. Source of the format's idea: GitHub's token format of 2021, whose fixed head and checksum let secret scanners
-find leaked ones.
+An agent's token is the same behind `porch_agt_`, a session's secret behind `porch_ses_`, a guest's token behind
+`porch_gst_`, that of an invitation behind `porch_inv_`. Only the SHA-256 is ever stored. Source of the format's idea:
+GitHub's token format of 2021, whose fixed head and checksum let secret scanners find leaked ones.
 """
 
 import hashlib
@@ -13,12 +12,18 @@ import zlib
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["pat", "ses", "gst", "inv"]
+Kind = Literal["pat", "agt", "ses", "gst", "inv"]
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 HEAD = "porch_pat_"
 GUEST_HEAD = "porch_gst_"
-HEADS: dict[Kind, str] = {"pat": HEAD, "ses": "porch_ses_", "gst": GUEST_HEAD, "inv": "porch_inv_"}
+HEADS: dict[Kind, str] = {
+    "pat": HEAD,
+    "agt": "porch_agt_",
+    "ses": "porch_ses_",
+    "gst": GUEST_HEAD,
+    "inv": "porch_inv_",
+}
 RANDOM_BYTES = 32
 # 62**43 > 2**256 and 62**6 > 2**32.
 RANDOM_WIDTH = 43
@@ -43,6 +48,11 @@ class MintedToken:
     @property
     def digest(self) -> bytes:
         return digest(self.text)
+
+    @property
+    def narrow_digest(self) -> bytes:
+        """What is stored of a token that is narrower than its scopes say: who does not know how finds nothing."""
+        return hashlib.sha256(self.digest).digest()
 
 
 def mint(kind: Kind = "pat") -> MintedToken:

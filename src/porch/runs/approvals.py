@@ -1,5 +1,6 @@
 """Calls that wait for a person: their rows, and what was decided about them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -81,19 +82,22 @@ async def list_approvals(
     before: UUID | None,
     limit: int,
     *,
+    agents: Collection[UUID] | None = None,
     decided: bool = False,
 ) -> list[Approval]:
-    """Those of one participant, or of all, newest first: what waits, or what was decided."""
+    """Those of one participant, or of all, newest first: what waits, or what was decided; of these agents alone."""
     state = "NOT NULL" if decided else "NULL"
     async with database.tenant(workspace) as connection:
         rows = await connection.fetch(
             f"{_SELECT} AND p.decision IS {state} AND c.deleted_at IS NULL"
             " AND ($2::uuid IS NULL OR p.participant_id = $2) AND ($3::uuid IS NULL OR p.id < $3)"
+            " AND ($5::uuid[] IS NULL OR r.agent_id = ANY ($5))"
             " ORDER BY p.id DESC LIMIT $4",
             workspace,
             participant,
             before,
             limit,
+            list(agents) if agents is not None else None,
         )
     return [_approval(row) for row in rows]
 

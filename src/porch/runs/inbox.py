@@ -38,7 +38,13 @@ class Inbox:
         everyone = principal.kind == "user" and principal.allows("admin", "conversations")
         whose = None if everyone else principal.id
         return await approvals.list_approvals(
-            self._database, principal.workspace, whose, before, limit, decided=decided
+            self._database,
+            principal.workspace,
+            whose,
+            before,
+            limit,
+            agents=principal.agents,
+            decided=decided,
         )
 
     async def of_run(self, principal: Principal, run: UUID) -> list[Approval]:
@@ -48,7 +54,7 @@ class Inbox:
     async def get(self, principal: Principal, approval: UUID) -> Approval:
         """One of them. Raises NotFound."""
         found = await approvals.fetch_approval(self._database, principal.workspace, approval)
-        if found is None or not is_keeper(principal, found.participant_kind, found.participant):
+        if found is None or not is_keeper(principal, found.agent, found.participant_kind, found.participant):
             raise NotFound(f"There is no approval {format_id('apr', approval)!r} here.")
         return found
 
@@ -83,7 +89,7 @@ class Inbox:
 
 def may_decide(principal: Principal, approval: Approval) -> bool:
     """Whether the principal may decide about it: a person who may run the agent, and see what is asked."""
-    if not is_keeper(principal, approval.participant_kind, approval.participant):
+    if not is_keeper(principal, approval.agent, approval.participant_kind, approval.participant):
         return False
     if not principal.allows("run", "agents", format_id("agt", approval.agent)):
         return False

@@ -5,13 +5,13 @@ from typing import Any
 
 from fastapi import Request
 
-from porch.agents.together import may_join
+from porch.agents.together import Sight, may_join
 from porch.contract.errors import NotFound
 from porch.contract.ids import format_id
 from porch.contract.principal import Principal
 from porch.http.auth import Requires, recheck
 from porch.http.state import database
-from porch.runs.stream import EventStream, Sight
+from porch.runs.stream import EventStream
 from porch.storage.database import Database
 
 ANY_CREDENTIAL = Requires(None, guests=True)
@@ -35,7 +35,7 @@ class Permit:
         self._again = again
         self._database = database
         self._sight = sight
-        self.concerns = (principal.credential, principal.id, sight.agent, sight.conversation)
+        self.concerns = (principal.credential, *principal.line, principal.id, sight.agent, sight.conversation)
         self.ends = _end(principal)
 
     async def __call__(self) -> None:
@@ -44,7 +44,7 @@ class Permit:
         agent = format_id("agt", sight.agent)
         if not principal.allows("read", "conversations"):
             principal.require("run", "agents", agent)
-        if not await may_join(self._database, principal, sight.conversation, sight.kind, sight.participant):
+        if not await may_join(self._database, principal, sight):
             raise NotFound("This conversation is not open to you any more.")
         self.ends = _end(principal)
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 
+from porch.agents.together import Sight
 from porch.contract.events import ErrorInfo, PauseReason, Usage
 from porch.runs.figures import Story, Told, events_in
 from porch.runs.store import Status
@@ -57,9 +58,9 @@ class RunRecord:
     wake_at: datetime | None = None
 
     @property
-    def participation(self) -> tuple[UUID, str, UUID]:
-        """The conversation, and kind and id of its participant."""
-        return self.conversation, self.participant_kind, self.participant
+    def sight(self) -> Sight:
+        """Whose it is."""
+        return Sight(self.agent, self.conversation, self.participant_kind, self.participant)
 
 
 class Telling(msgspec.Struct, frozen=True):
@@ -134,18 +135,18 @@ async def fetch_run(database: Database, workspace: UUID, run: UUID) -> RunRecord
     return None
 
 
-async def fetch_participant(
-    database: Database, workspace: UUID, conversation: UUID
-) -> tuple[str, UUID] | None:
-    """Who takes part in a conversation: kind and id; None where there is no such conversation."""
+async def fetch_sight(database: Database, workspace: UUID, conversation: UUID) -> Sight | None:
+    """Whose a conversation is; None where there is no such conversation."""
     async with database.tenant(workspace) as connection:
         row = await connection.fetchrow(
-            "SELECT participant_kind, participant_id FROM porch.conversations"
+            "SELECT agent_id, participant_kind, participant_id FROM porch.conversations"
             " WHERE workspace_id = $1 AND id = $2 AND deleted_at IS NULL",
             workspace,
             conversation,
         )
-    return (row["participant_kind"], row["participant_id"]) if row else None
+    return (
+        Sight(row["agent_id"], conversation, row["participant_kind"], row["participant_id"]) if row else None
+    )
 
 
 async def list_runs(

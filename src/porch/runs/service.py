@@ -3,7 +3,7 @@
 import asyncio
 from uuid import UUID
 
-from porch.agents.together import may_join
+from porch.agents.together import Sight, may_join
 from porch.contract.attachments import attached_bytes
 from porch.contract.errors import Conflict, NotFound, Unavailable
 from porch.contract.events import AnyEvent
@@ -35,14 +35,14 @@ from porch.runs.quota import Quotas
 from porch.runs.reach import check_cursor
 from porch.runs.reader import Reader
 from porch.runs.recall import Recall
-from porch.runs.record import RunRecord, fetch_participant, fetch_run, list_runs
+from porch.runs.record import RunRecord, fetch_run, fetch_sight, list_runs
 from porch.runs.recovery import Recovery
 from porch.runs.replay import QUEUED, Page
 from porch.runs.replicas import Replicas
 from porch.runs.shelf import Shelf
 from porch.runs.start import Asked, RunKey, Started, load_turn, new_run, refuse
 from porch.runs.store import ACTIVE, HEAD, LoadedTurn, NewRun, Place
-from porch.runs.stream import EventStream, Sight
+from porch.runs.stream import EventStream
 from porch.runs.succession import Succession
 from porch.runs.tails import Tails
 from porch.runs.transcript import Transcript
@@ -234,7 +234,7 @@ class Runs:
             check_vision(asked.parts or (), turn.definition)
             self.places.check_run(self.carrier.count)
             new, events = new_run(principal, conversation, turn, asked, self._lease.process)
-            sight = Sight(turn.agent, conversation, turn.participant_kind, turn.participant)
+            sight = turn.sight(conversation)
             # The model is asked while the message is being committed: its answer is what takes time, and
             # nothing of it is shown or written before.
             live = self._begin(new, turn, asked, events) if turn.active_run is None else None
@@ -308,7 +308,7 @@ class Runs:
     async def get(self, principal: Principal, run: UUID) -> RunRecord:
         """A run's state. Raises NotFound."""
         record = await fetch_run(self._database, principal.workspace, run)
-        if record is None or not await may_join(self._database, principal, *record.participation):
+        if record is None or not await may_join(self._database, principal, record.sight):
             raise NotFound(f"There is no run {format_id('run', run)!r} here.")
         return record
 
@@ -338,7 +338,7 @@ class Runs:
         if page is not None and page.newer is None and cursor.seq >= page.last and not page.at_work:
             return None
         self.places.check_stream(principal)
-        stream = self._stream(principal, run, cursor, Sight(record.agent, *record.participation))
+        stream = self._stream(principal, run, cursor, record.sight)
         stream.found = page
         return stream.waiting() if record.status == "queued" else stream
 
@@ -373,8 +373,8 @@ class Runs:
         return await queue.list_queued(self._database, principal.workspace, conversation)
 
     async def _check_sight(self, principal: Principal, conversation: UUID) -> None:
-        found = await fetch_participant(self._database, principal.workspace, conversation)
-        if found is None or not await may_join(self._database, principal, conversation, *found):
+        found = await fetch_sight(self._database, principal.workspace, conversation)
+        if found is None or not await may_join(self._database, principal, found):
             raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
 
     # -- cancelling

@@ -10,7 +10,7 @@ import msgspec
 
 from porch.agents.files import StoredFile, stow
 from porch.agents.obstacles import HERE, obstacle
-from porch.agents.together import is_own, may_join
+from porch.agents.together import Sight, is_own, may_join
 from porch.contract.definition import HANDLE
 from porch.contract.errors import (
     Conflict,
@@ -33,7 +33,6 @@ from porch.runs.options import NO_OPTIONS, RunOptions
 from porch.runs.queue import MAX_WAITING, list_queued
 from porch.runs.recall import Recall
 from porch.runs.store import HEAD, Key, LoadedTurn, NewRun, Place
-from porch.runs.stream import Sight
 from porch.runs.title import make_title
 from porch.storage.database import Database
 
@@ -104,9 +103,7 @@ async def load_turn(
             turn = await store.load_turn(database, principal.workspace, conversation, asked.place)
             if turn is not None:
                 recall.loaded(principal.workspace, turn)
-    if turn is None or not await may_join(
-        database, principal, conversation, turn.participant_kind, turn.participant
-    ):
+    if turn is None or not await may_join(database, principal, turn.sight(conversation)):
         raise NotFound(f"There is no conversation {format_id('conv', conversation)!r} here.")
     agent = format_id("agt", turn.agent)
     principal.require("run", "agents", agent)

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from porch.agents.files import StoredFile, fill, has_files, insert_files
-from porch.agents.together import insert_author
+from porch.agents.together import Sight, insert_author
 from porch.contract.attachments import MAX_ATTACHED_BYTES
 from porch.contract.definition import Definition
 from porch.contract.events import PauseReason
@@ -67,6 +67,10 @@ class LoadedTurn(msgspec.Struct, frozen=True, kw_only=True):
     more: bool
     active_run: UUID | None
     remembered: bool = False
+
+    def sight(self, conversation: UUID) -> Sight:
+        """Whose it is."""
+        return Sight(self.agent, conversation, self.participant_kind, self.participant)
 
 
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Coroutine, MutableMapping
 from functools import partial
-from typing import Any, NamedTuple, Protocol, Self, cast
+from typing import Any, Protocol, Self, cast
 from uuid import UUID
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope
 from starlette.types import Send as AsgiSend
 
+from porch.agents.together import Sight
 from porch.contract.errors import DatabaseUnavailable
 from porch.contract.frames import Cursor, resync_frame
 from porch.contract.ids import format_id
@@ -57,15 +58,6 @@ class Source(Protocol):
     async def read(self, workspace: UUID, run: UUID, cursor: Cursor) -> Page | None:
         """The journal behind a cursor."""
         ...
-
-
-class Sight(NamedTuple):
-    """Whose run it is: its agent, its conversation, and kind and id of who takes part in that."""
-
-    agent: UUID
-    conversation: UUID
-    kind: str
-    participant: UUID
 
 
 class EventStream(Response):

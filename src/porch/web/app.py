@@ -25,6 +25,7 @@ from porch.identity.member_routes import router as members
 from porch.identity.pages import router as identity_pages
 from porch.identity.people_pages import router as people_pages
 from porch.identity.routes import router as identity
+from porch.identity.token_pages import router as token_pages
 from porch.models.addresses import ModelNotConfigured
 from porch.models.availability import BUNDLED
 from porch.models.local.process import LocalModel
@@ -53,6 +54,7 @@ PAGES = (
     inbox_pages,
     identity_pages,
     people_pages,
+    token_pages,
     member_pages,
     model_pages,
     status_pages,

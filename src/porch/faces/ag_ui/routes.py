@@ -19,7 +19,7 @@ from porch.runs.service import Started
 from porch.runs.start import Asked, RunKey
 
 router = api_router("", "faces")
-Runner = Annotated[Principal, requires("run:agents", on="object")]
+Runner = Annotated[Principal, requires("run:agents", on="object", agents=True)]
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {

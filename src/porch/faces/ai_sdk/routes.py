@@ -23,7 +23,7 @@ from porch.runs.store import Place
 router = api_router("", "faces")
 # A client of an older `ai` says so: it fails on chunks that it does not know.
 VERSION = "Porch-Ai-Sdk"
-Runner = Annotated[Principal, requires("run:agents", on="object")]
+Runner = Annotated[Principal, requires("run:agents", on="object", agents=True)]
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {

@@ -62,7 +62,7 @@ from porch.runs.store import ACTIVE
 EVERY, ONE = "/openai/v1", "/@{ws}/{agent}/v1"
 
 router = api_router("", "openai")
-Runner = Annotated[Principal, requires("run:agents", on="object")]
+Runner = Annotated[Principal, requires("run:agents", on="object", agents=True)]
 
 
 class OpenAIRoute(DirectRoute):
