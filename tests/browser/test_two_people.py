@@ -146,6 +146,36 @@ async def test_a_conversation_that_is_open_to_members_is_read_and_continued_by_t
     assert closed.status == 404
 
 
+async def test_two_people_see_each_other_and_what_is_said_as_it_happens(
+    town: House, visit: Visit, axe: Axe
+) -> None:
+    ada, dan = await visit(town), await visit(town, signed_in=False, viewport=PHONE)
+    one, two = await ada.new_page(), await dan.new_page()
+    await sign_up(two, await invite(one, town.url), "dan")
+    await one.evaluate(MAKE_AGENT, town.workspace)
+    conversation = await ask(ada, town, town.workspace, "Come in")
+    await one.goto(f"{town.url}/conversations/{conversation}/share")
+    await one.get_by_role("button", name="Open it to members").click()
+    await expect(one.get_by_text("It is open to the members")).to_be_visible()
+    for page in (one, two):
+        await page.goto(f"{town.url}/chat/{conversation}")
+    await expect(one.get_by_text("dan is here")).to_be_visible()
+    await expect(two.get_by_text("Operator is here")).to_be_visible()
+    await axe(two)
+    host, guest = Chat(one, town, "host"), Chat(two, town, "host")
+    await expect(guest.answers.last).to_contain_text("Come in")
+    # Nobody reloads: what one says the other sees while it is answered.
+    await guest.say("[[say Good evening]] [[tokens 60 itl=20ms]]")
+    await expect(host.answers.last).to_contain_text("Good evening")
+    await expect(one.get_by_role("heading", name="dan said")).to_have_count(1)
+    await guest.finished()
+    await host.finished()
+    await host.say("[[say And to you]]")
+    await expect(guest.answers.last).to_contain_text("And to you")
+    await two.close()
+    await expect(one.get_by_text("dan is here")).to_be_hidden(timeout=45_000)
+
+
 @pytest.mark.parametrize(("scheme", "size"), [("light", PHONE), ("dark", DESK)], ids=["phone", "desk"])
 async def test_the_pages_of_people_can_be_read_by_all(
     town: House, visit: Visit, axe: Axe, scheme: Literal["light", "dark"], size: dict[str, int]

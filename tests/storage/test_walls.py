@@ -77,6 +77,7 @@ DEFINER_FUNCTIONS = {
     "note_access_change",
     "access_changes_since",
     "authenticate_credential",
+    "replace_token",
 }
 # Those that triggers call, and nobody else.
 TRIGGERED = {"note_access_change"}

@@ -191,7 +191,7 @@ async def rotate_token(
                 found.agent_id,
             ),
         )
-        if not await store.replace_token(connection, principal.workspace, found.id, successor.id, overlap):
+        if not await store.replace_token(connection, found.id, successor.id, overlap):
             raise Conflict(
                 "This token has ended, or has a successor already. Look at the list, and rotate that one."
             )

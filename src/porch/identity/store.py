@@ -141,20 +141,9 @@ async def list_tokens(
     return [_token(row) for row in rows]
 
 
-async def replace_token(
-    connection: Connection, workspace: UUID, token: UUID, successor: UUID, overlap: timedelta
-) -> bool:
+async def replace_token(connection: Connection, token: UUID, successor: UUID, overlap: timedelta) -> bool:
     """Has a token go on for no longer than `overlap`; false where it has a successor already, or has ended."""
-    done = await connection.fetchval(
-        "UPDATE porch.tokens SET replaced_by = $3, expires_at = least(expires_at, now() + $4::interval)"
-        " WHERE workspace_id = $1 AND id = $2 AND replaced_by IS NULL AND revoked_at IS NULL AND expires_at > now()"
-        " RETURNING true",
-        workspace,
-        token,
-        successor,
-        overlap,
-    )
-    return bool(done)
+    return await connection.fetchval("SELECT porch.replace_token($1, $2, $3)", token, successor, overlap)
 
 
 async def list_agents(connection: Connection, workspace: UUID, limit: int) -> list[NamedAgent]:

@@ -18,6 +18,7 @@ from porch.plugins.service import Tools
 from porch.runs import queue, store
 from porch.runs.backlog import Backlog
 from porch.runs.carrier import Carrier
+from porch.runs.company import Porches
 from porch.runs.engine import Engine
 from porch.runs.gauges import show_state
 from porch.runs.guard import Guard
@@ -93,6 +94,7 @@ class Runs:
         self.replicas = Replicas(database, self._lease, self, self.carrier, self._recovery.hurry, live_url)
         self._guard = Guard(self.readers, database, self.replicas)
         self.recall = Recall(self.replicas.bus)
+        self.company = Porches(database, self.replicas.bus)
         self._journal.on_committed = self.replicas.committed
         self.carrier.on_adopted, self.carrier.on_answered = self.replicas.adopted, self.recall.answered
         self.succession = Succession(database, self._lease, self.carrier, self.replicas, lease_seconds / 8)

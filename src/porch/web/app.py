@@ -34,6 +34,7 @@ from porch.models.routes import router as models
 from porch.models.service import Models
 from porch.plugins.service import Tools
 from porch.runs.archive_routes import router as archive
+from porch.runs.company_routes import router as company
 from porch.runs.inbox_pages import router as inbox_pages
 from porch.runs.inbox_routes import router as inbox
 from porch.runs.routes import router as runs
@@ -81,7 +82,21 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     """The app over running rooms. It starts and stops nothing by itself."""
     files = StaticFiles()
     app = create_app(
-        [runs, inbox, archive, *FACES, agents, door, identity, members, models, health, static, *PAGES],
+        [
+            runs,
+            inbox,
+            company,
+            archive,
+            *FACES,
+            agents,
+            door,
+            identity,
+            members,
+            models,
+            health,
+            static,
+            *PAGES,
+        ],
         hosts=_hosts(settings),
         max_body_bytes=settings.max_body_bytes,
         static=files.url,

@@ -15,7 +15,7 @@ ALTER TABLE porch.tokens
   ADD CONSTRAINT tokens_kind_check CHECK (kind = CASE WHEN agent_id IS NULL THEN 'pat' ELSE 'agt' END),
   ADD FOREIGN KEY (workspace_id, agent_id) REFERENCES porch.agents (workspace_id, id) ON DELETE CASCADE;
 CREATE INDEX tokens_agent ON porch.tokens (workspace_id, agent_id) WHERE agent_id IS NOT NULL;
-GRANT UPDATE (expires_at, replaced_by) ON porch.tokens TO porch_app;
+GRANT UPDATE (expires_at, replaced_by) ON porch.tokens TO porch_definer;
 
 -- Who a token stands for, an agent by the token's own name, if it and all above it still work; `expires_at` is when the first of these ends. One that is
 -- narrower than its scopes say is kept under the hash of its hash: a server that does not know how finds nothing.
@@ -45,3 +45,17 @@ END;
 REVOKE ALL ON FUNCTION porch.authenticate_credential(bytea) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION porch.authenticate_credential(bytea) TO porch_app;
 ALTER FUNCTION porch.authenticate_credential(bytea) OWNER TO porch_definer;
+
+-- Names a token's successor, in the transaction's workspace, and has it go on for no longer than p_overlap. False where it
+-- has one already, or has ended.
+CREATE FUNCTION porch.replace_token(p_token uuid, p_successor uuid, p_overlap interval) RETURNS boolean
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE porch.tokens t SET replaced_by = p_successor, expires_at = least(t.expires_at, now() + greatest(p_overlap, interval '0'))
+    WHERE t.workspace_id = porch.current_workspace() AND t.id = p_token AND t.replaced_by IS NULL
+      AND t.revoked_at IS NULL AND t.expires_at > now();
+  RETURN FOUND;
+END $$;
+REVOKE ALL ON FUNCTION porch.replace_token(uuid, uuid, interval) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION porch.replace_token(uuid, uuid, interval) TO porch_app;
+ALTER FUNCTION porch.replace_token(uuid, uuid, interval) OWNER TO porch_definer;

@@ -200,6 +200,7 @@ export class ChatElement extends HTMLElement {
     on("taken", ({ detail }) => this.#letGo(detail.key));
     on("began", ({ detail }) => this.#began(detail.id));
     on("about", ({ detail }) => this.page?.follow(talk.conversation, detail.title));
+    on("people", ({ detail }) => this.page?.greet(detail));
     on("ended", ({ detail }) => this.#ended(detail.state));
     on("fault", ({ detail }) => this.#failed(detail));
     on("connection", ({ detail }) => this.status.connection(detail.state, Boolean(talk.live?.run)));

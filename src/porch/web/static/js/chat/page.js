@@ -1,5 +1,7 @@
 /** The page around a chat that navigates: its address, heading and title follow the conversation. */
 
+import { told } from "./company.js";
+
 const HEAD = ".talk-head";
 
 export class ChatPage {
@@ -35,6 +37,13 @@ export class ChatPage {
     const { missed } = this;
     this.missed = undefined;
     if (missed !== undefined) await this.follow(id, missed);
+  }
+
+  /** Say who else is here. */
+  greet(people) {
+    const place = document.querySelector(`${HEAD} [data-company]`);
+    const words = told(people);
+    if (place && place.textContent !== words) place.textContent = words;
   }
 
   #show(page, own) {

@@ -4,6 +4,7 @@ import { newIdempotencyKey } from "../client/client.js";
 import { RunState } from "../client/run-state.js";
 import { ConversationTabs } from "../client/tabs.js";
 import { inputOf } from "./attachments.js";
+import { Company } from "./company.js";
 import { Looks, readConversation } from "./look.js";
 import { Patience } from "./patience.js";
 import { RunRecords } from "./records.js";
@@ -68,6 +69,7 @@ export class Talk extends EventTarget {
     this.closing.abort();
     this.live?.feed?.close();
     this.patience.close();
+    this.company?.close();
     this.tabs?.close();
   }
 
@@ -234,6 +236,7 @@ export class Talk extends EventTarget {
     this.title = about.title;
     this.conduct = about.concurrency;
     this.agent ||= about.agent;
+    if (this.company) this.company.open = about.audience === "members";
     // A branch that was chosen here is shown until the conversation goes on.
     this.switched &&= about.head === this.head;
     this.head = about.head;
@@ -268,7 +271,24 @@ export class Talk extends EventTarget {
   #join() {
     this.tabs = new ConversationTabs(this.conversation);
     this.tabs.addEventListener("run", ({ detail }) => this.#followShared(detail.run));
-    this.tabs.addEventListener("change", () => this.look());
+    this.tabs.addEventListener("change", ({ detail }) => (detail?.what === "people" ? this.#people(detail.people) : this.look()));
+    if (this.guest) return;
+    this.company = new Company(() => this.client, this.conversation);
+    this.company.addEventListener("stir", () => this.#stirred());
+    this.company.addEventListener("people", ({ detail }) => {
+      this.tabs.announce({ what: "people", people: detail });
+      this.#people(detail);
+    });
+  }
+
+  /** Somebody did something. What is being answered here one sees as it comes. */
+  #stirred() {
+    this.tabs.announce({ what: "stir" });
+    if (!this.live) this.look();
+  }
+
+  #people(people) {
+    this.dispatchEvent(new CustomEvent("people", { detail: people }));
   }
 
   /** Send it behind the answer that is being written. */

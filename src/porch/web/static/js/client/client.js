@@ -142,6 +142,16 @@ export class PorchClient {
     return this.request("GET", `${conversationPath(id)}/runs${queryOf(given)}`);
   }
 
+  /**
+   * Who else is in a conversation, once that is something else than the version `seen`.
+   * @param {string} id
+   * @param {{seen?: string|null, signal?: AbortSignal|null}} [options]
+   * @returns {Promise<{version: string, activity: string, open: boolean, present: {id: string, name: string, you: boolean}[]}>}
+   */
+  watch(id, { seen = null, signal = null } = {}) {
+    return this.request("GET", `${conversationPath(id)}/live${queryOf({ seen })}`, undefined, { signal });
+  }
+
   /** One run: how it ended, and what it took. @param {string} id @returns {Promise<any>} */
   run(id) {
     return this.request("GET", `${API}/runs/${encodeURIComponent(id)}`);
