@@ -66,8 +66,5 @@ export class Company extends EventTarget {
 /** Who else is here, as a sentence. */
 export function told(people) {
   const names = people.filter(({ you }) => !you).map(({ name }) => name);
-  if (!names.length) return "";
-  const shown = names.length > 3 ? [...names.slice(0, 2), `${names.length - 2} more`] : names;
-  const list = shown.length > 1 ? `${shown.slice(0, -1).join(", ")} and ${shown.at(-1)}` : shown[0];
-  return `${list} ${names.length > 1 ? "are" : "is"} here`;
+  return names.length ? `${new Intl.ListFormat("en").format(names)} ${names.length > 1 ? "are" : "is"} here` : "";
 }
