@@ -138,6 +138,7 @@ async def furnish(house: House) -> Furnished:
             "models": "/models",
             "sessions": "/sessions",
             "tokens": "/tokens",
+            "audit": "/audit",
             "latency": "/status/latency?range=1h",
             "design": "/design",
             "not-found": "/nothing/here",

@@ -14,6 +14,7 @@ from porch.contract.ids import format_id, new_uuid
 from porch.contract.principal import Role
 from porch.http.application import create_app
 from porch.identity import store
+from porch.identity.audit_routes import router as audit
 from porch.identity.authentication import Authenticator
 from porch.identity.doors import CLOSED, Doors
 from porch.identity.member_routes import router as members
@@ -24,7 +25,7 @@ from porch.storage.database import Database
 from porch.storage.embedded import PostgresUrls
 from tests.http.client import Client
 
-ROUTERS = (identity, members, agents)
+ROUTERS = (identity, audit, members, agents)
 DEFINITION: dict[str, Any] = {"name": "helper", "instructions": "Be brief.", "model": "local:smollm2"}
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from fastapi import APIRouter
 
+from porch.identity.audit_routes import pages as audit_pages
 from porch.identity.doors import Doors
 from porch.identity.member_pages import router as member_pages
 from porch.identity.pages import router as pages
@@ -42,7 +43,9 @@ PASSWORD = "seven quiet lanterns"
 async def open_house(postgres: TestServer) -> AsyncIterator[World]:
     """An app with the pages of people, where anybody may sign up."""
     urls = await postgres.create()
-    async with assembled(urls, [*house_with_pages(), people_pages, member_pages, token_pages]) as world:
+    async with assembled(
+        urls, [*house_with_pages(), people_pages, member_pages, token_pages, audit_pages]
+    ) as world:
         world.app.state.doors = OPEN
         yield world
     await postgres.drop(urls)

@@ -78,9 +78,14 @@ DEFINER_FUNCTIONS = {
     "access_changes_since",
     "authenticate_credential",
     "replace_token",
+    "note_event",
+    "note_person",
+    "audit_row",
+    "note_refused_sign_in",
+    "purge_audit",
 }
 # Those that triggers call, and nobody else.
-TRIGGERED = {"note_access_change"}
+TRIGGERED = {"note_access_change", "audit_row", "note_event", "note_person"}
 # Those of another signature beside one that processes of an earlier version call.
 OVERLOADS = ["write_journal"]
 # Tables of no single workspace. porch_app reads them through functions alone.

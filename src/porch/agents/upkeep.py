@@ -5,6 +5,7 @@ anything and do not come back, go for good."""
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 
 from porch.agents.conversation_store import (
     index_messages,
@@ -14,6 +15,7 @@ from porch.agents.conversation_store import (
 )
 from porch.background import end
 from porch.contract.errors import DatabaseUnavailable
+from porch.identity.audit import purge_events
 from porch.identity.guests import purge_guests
 from porch.storage.database import Database
 
@@ -28,8 +30,9 @@ INDEX_BATCH, PURGE_BATCH, GUEST_BATCH = 50, 20, 500
 class Upkeep:
     """Looks now and then while the process lives; several processes share the work."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, audit_days: int = 400) -> None:
         self._database = database
+        self._audit = timedelta(days=audit_days)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -56,7 +59,7 @@ class Upkeep:
 
     async def purge(self) -> int:
         """Remove all that can no longer be restored, all drafts without activity for a week, and what has expired,
-        guests who are not coming back included.
+        guests who are not coming back and old events of the audit trail included.
 
         Answers how many conversations. Raises DatabaseUnavailable.
         """
@@ -66,6 +69,7 @@ class Upkeep:
                 total += gone
         while await purge_guests(self._database, GUEST_BATCH):
             pass
+        await purge_events(self._database, self._audit)
         return total
 
     async def _repeat(self, work: Callable[[], Awaitable[int]], every: float) -> None:

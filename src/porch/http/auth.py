@@ -25,10 +25,12 @@ from porch.identity.authentication import Place
 from porch.identity.origins import OriginNotAllowed
 from porch.identity.sessions import csrf_token, csrf_workspace
 from porch.identity.tokens import GUEST_HEAD
+from porch.storage.acting import act_as
 
 # What ids in paths are called, and how they begin: by them a session finds the workspace they lie in.
 OBJECTS = (("conversation", "conv"), ("run", "run"), ("approval", "apr"))
 # What a workspace can be called, by handle or id, and what none is.
+SAFE = {"GET", "HEAD", "OPTIONS"}
 NAMED, NOWHERE = re.compile(r"[a-z0-9-]{1,40}|ws_[0-9a-f]{32}"), "-"
 HOW_TO = "Send the header 'Authorization: Bearer porch_pat_…'; the operator's token is in credentials.json."
 
@@ -69,6 +71,10 @@ class Requires(SecurityBase):
 
     async def __call__(self, request: Request) -> Principal:
         principal = await self._authenticate(request)
+        if request.method not in SAFE:
+            act_as(
+                principal, "api" if request.url.path.startswith("/api/") else "page", caller_address(request)
+            )
         # What request.state reads, without building it for the many requests that never look.
         request.scope.setdefault("state", {})["principal"] = principal
         if principal.kind == "agent" and not self.agents:

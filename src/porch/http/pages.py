@@ -22,7 +22,7 @@ from porch.contract.errors import InvalidInput, PorchError, Unauthenticated
 from porch.contract.principal import Principal
 from porch.http.auth import Requires
 from porch.http.forms import fields, form
-from porch.http.problem import http_problem, problem_of, validation_error
+from porch.http.problem import http_problem, note_refusal, problem_of, validation_error
 from porch.http.rendering import put_flash, render
 from porch.http.request_id import current_request_id
 from porch.http.state import database, doors
@@ -137,6 +137,7 @@ async def error_page(request: Request, error: Exception) -> Response:
     """A failure as a page: what happened, and the way forward. Of what is not ours it tells nothing."""
     if not isinstance(error, PorchError):
         return await _explained(request, 500, "")
+    note_refusal(request, error)
     errors = error.errors if isinstance(error, InvalidInput) else []
     response = await _explained(request, error.status, error.message, errors)
     for name in ("Retry-After", "WWW-Authenticate"):

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from porch.contract.errors import InvalidInput, PorchError, TooLarge, Unauthenticated, Unavailable
 from porch.contract.text import clean_json
+from porch.http.addresses import caller_address
 from porch.http.request_id import current_request_id
 
 CODES = {
@@ -113,8 +114,20 @@ def add_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http_problem)
 
 
-async def _porch_error(_request: Request, error: Exception) -> Response:
+async def _porch_error(request: Request, error: Exception) -> Response:
+    note_refusal(request, cast("PorchError", error))
     return problem_of(cast("PorchError", error))
+
+
+def note_refusal(request: Request, error: PorchError) -> None:
+    """Have the audit trail note what somebody known was refused."""
+    principal = request.scope.get("state", {}).get("principal")
+    refusals = getattr(request.app.state, "refusals", None)
+    if error.status != 403 or principal is None or refusals is None:
+        return
+    # The route's own words: a path may hold a secret.
+    route = getattr(request.scope.get("route"), "path", "")
+    refusals.denied(principal, f"{request.method} {route}", error.code, caller_address(request))
 
 
 async def http_problem(request: Request, error: Exception) -> Response:

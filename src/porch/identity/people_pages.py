@@ -89,6 +89,8 @@ async def sign_in(request: Request) -> Response:
             database(request), doors(request), login, sent.get("password", ""), caller_of(request)
         )
     except (Unauthenticated, RateLimited) as error:
+        if isinstance(error, Unauthenticated) and (refusals := getattr(request.app.state, "refusals", None)):
+            refusals.refused_sign_in(login.lower(), caller_of(request).address)
         response = sign_in_page(request, error.status, then=then, login=login[:100], problem=error.message)
         if isinstance(error, RateLimited):
             response.headers["Retry-After"] = problem_of(error).headers["Retry-After"]

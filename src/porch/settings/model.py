@@ -126,6 +126,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             gt=0, le=3600, description="Seconds for which it may send keep-alives and nothing of an answer."
         ),
     ] = 300.0
+    audit_days: Annotated[
+        int, Meta(ge=1, le=3650, description="Days for which the audit trail of a workspace is kept.")
+    ] = 400
     figures_days: Annotated[
         int,
         Meta(ge=1, le=3650, description="Days for which figures of runs are kept, for `/status/latency`."),

@@ -9,6 +9,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from porch.contract.errors import DatabaseUnavailable, PorchError
+from porch.storage.acting import begin
 from porch.storage.connection import (
     FAULTS,
     SESSION,
@@ -122,12 +123,11 @@ class Database:
         For a part that may fail alone use `SAVEPOINT`, not `transaction()`. Raises DatabaseUnavailable, and its
         kind TransactionConflict where doing all of it again would help (`retrying.retried`).
         """
-        begin = f"BEGIN; SET LOCAL porch.workspace = '{UUID(int=workspace.int)}'"
         connection = await self._acquire()
         clean = False
         try:
             try:
-                await connection.execute(begin)
+                await connection.execute(begin(workspace))
                 yield connection
             except BaseException as error:
                 if not is_lost(error, connection):

@@ -18,6 +18,9 @@ from porch.faces.ag_ui.routes import router as ag_ui
 from porch.faces.ai_sdk.routes import router as ai_sdk
 from porch.faces.openai.routes import router as openai
 from porch.http.application import create_app
+from porch.identity.audit import Refusals
+from porch.identity.audit_routes import pages as audit_pages
+from porch.identity.audit_routes import router as audit
 from porch.identity.authentication import Authenticator
 from porch.identity.doors import Doors
 from porch.identity.member_pages import router as member_pages
@@ -56,6 +59,7 @@ PAGES = (
     identity_pages,
     people_pages,
     token_pages,
+    audit_pages,
     member_pages,
     model_pages,
     status_pages,
@@ -76,6 +80,7 @@ class Rooms:
     local_model: LocalModel | None
     egress: Egress
     folder: Path | None = None
+    refusals: Refusals | None = None
 
 
 def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
@@ -91,6 +96,7 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
             agents,
             door,
             identity,
+            audit,
             members,
             models,
             health,
@@ -104,6 +110,7 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     )
     app.state.static_files = files
     app.state.database = rooms.database
+    app.state.refusals = rooms.refusals
     app.state.authenticate = rooms.authenticator
     app.state.doors = Doors(settings.multi_user, settings.sign_up)
     app.state.models = rooms.models

@@ -19,6 +19,7 @@ from porch.agents.upkeep import Upkeep
 from porch.background import end
 from porch.contract.errors import PorchError, SetupError
 from porch.egress import Egress, EgressSettings
+from porch.identity.audit import Refusals
 from porch.identity.authentication import Authenticator, authenticate
 from porch.identity.doors import Doors, check_people
 from porch.identity.first_boot import ensure_operator
@@ -234,23 +235,32 @@ async def _rooms(
     authenticator = Authenticator(database)
     authenticator.on_forget, runs.replicas.on_revoked = runs.replicas.revoke, authenticator.forget_here
     runs.shelf = Shelf(database, archive)
-    upkeep, journal = Upkeep(database), JournalUpkeep(database, runs.shelf)
-    memory = Memory(settings.memory_limit)
+    upkeep, journal = Upkeep(database, audit_days=settings.audit_days), JournalUpkeep(database, runs.shelf)
+    refusals, memory = Refusals(database), Memory(settings.memory_limit)
     watchdog = Watchdog(runs.pressure, memory, partial(describe_holdings, runs))
     # A signal may cancel this at any of these: the others are still closed, before the database is.
     async with contextlib.AsyncExitStack() as stack:
-        closings = (egress.close, authenticator.close, runs.stop, journal.stop, upkeep.stop, watchdog.stop)
+        closings = (
+            egress.close,
+            authenticator.close,
+            runs.stop,
+            journal.stop,
+            upkeep.stop,
+            watchdog.stop,
+            refusals.stop,
+        )
         for close in closings:
             stack.push_async_callback(close)
         memory.check_room()
         folder = DataDir(settings.data_dir).path
-        rooms = Rooms(database, authenticator, models, tools, runs, local, egress, folder)
+        rooms = Rooms(database, authenticator, models, tools, runs, local, egress, folder, refusals)
         # Building takes a busy machine longer than a lease may go without a heartbeat, so that comes first.
         app = build_app(settings, rooms)
         await runs.start()
         upkeep.start()
         journal.start()
         watchdog.start()
+        refusals.start()
         async with collecting(settings.otlp_endpoint, ledger, egress):
             yield app, runs
 
