@@ -231,3 +231,49 @@ def test_a_url_whose_port_is_no_port_is_refused_without_its_password(
 def test_a_bucket_whose_name_is_too_short_is_refused_with_the_rule(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="3 to 63 small letters"):
         load(tmp_path, PORCH_ARCHIVE_URL="s3://ab/prefix")
+
+
+def test_a_provider_is_named_whole_and_its_secret_stays_hidden(tmp_path: Path) -> None:
+    given = {"PORCH_OIDC_ISSUER": "https://id.example/realms/porch", "PORCH_OIDC_CLIENT_ID": "porch"}
+    settings = load(tmp_path, None, **given, PORCH_OIDC_CLIENT_SECRET="hid:den@x/y")
+    assert settings.oidc_client_secret == "hid:den@x/y"
+    assert "hid" not in repr(settings)
+    assert "***" in repr(settings)
+    for name in given:
+        half = {key: value for key, value in given.items() if key != name}
+        with pytest.raises(SetupError, match=f"needs {name[6:].lower()} besides.*Set {name}"):
+            load(tmp_path, None, **half)
+    with pytest.raises(SetupError, match="oidc_client_secret needs oidc_issuer and oidc_client_id") as caught:
+        load(tmp_path, None, PORCH_OIDC_CLIENT_SECRET="hidden")
+    assert "hidden" not in caught.value.message
+    with pytest.raises(SetupError, match="printable") as caught:
+        load(tmp_path, None, **given, PORCH_OIDC_CLIENT_SECRET="hidden ")
+    assert "hidden" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "issuer",
+    [
+        "http://id.example",
+        "http://localhost.evil.example",
+        "http://10.0.0.1",
+        "id.example",
+        "https://me:hidden@id.example",
+        "https://id.example?a=b",
+        "https://id.example#a",
+        "https://id.example:99999",
+        "https://id.example/a b",
+        "ftp://id.example",
+    ],
+)
+def test_an_issuer_is_an_https_url_as_the_provider_spells_it(tmp_path: Path, issuer: str) -> None:
+    for good in (
+        "https://id.example/",
+        "https://id.example:8443/a/b",
+        "http://127.0.0.1:5000",
+        "http://[::1]:1",
+    ):
+        assert load(tmp_path, None, PORCH_OIDC_ISSUER=good, PORCH_OIDC_CLIENT_ID="a").oidc_issuer == good
+    with pytest.raises(SetupError, match=r"PORCH_OIDC_ISSUER cannot be used.*https://id\.example") as caught:
+        load(tmp_path, None, PORCH_OIDC_ISSUER=issuer, PORCH_OIDC_CLIENT_ID="a")
+    assert "hidden" not in caught.value.message

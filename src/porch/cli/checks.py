@@ -20,6 +20,7 @@ from porch.storage.datadir import MARK, ROOM, DataDir, Holder
 State = Literal["ok", "warning", "wrong"]
 ANOTHER_FOLDER = "porch doctor --data-dir ~/another-folder"
 LITTLE = 1_000_000_000
+HELD_BACK = ("database_url", "migration_url", "oidc_client_secret")  # for no eyes but the server's
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,10 @@ def check_settings(resolved: Resolved) -> Check:
     """Which file is read, and what is not at its default."""
     given = ", ".join(f"{name} ({origin})" for name, origin in resolved.origins.items())
     file = str(resolved.file) if resolved.file else ""
-    if file and any(getattr(resolved.settings, name) for name in ("database_url", "migration_url")):
+    if file and any(getattr(resolved.settings, name) for name in HELD_BACK):
         with contextlib.suppress(OSError):
             if resolved.file and resolved.file.stat().st_mode & 0o077:
-                found = f"{file} holds a database's password and can be read by others"
+                found = f"{file} holds a password or secret and can be read by others"
                 return Check("Settings", "warning", found, f"chmod 600 {file}")
     return Check("Settings", "ok", given or "all at their defaults")
 

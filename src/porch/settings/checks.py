@@ -13,11 +13,18 @@ from porch.settings.model import DATABASES, SECRET, Settings
 YES, NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 PUBLIC_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?")
 ARCHIVE_URL = re.compile(r"file:///[^?#]*[^?#/]|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^?#@]*)?")
+# RFC 8414 and OpenID Connect Discovery: https, no query and no fragment. This machine may go without TLS.
+ISSUER_URL = re.compile(
+    r"(https://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])|http://(localhost|127\.0\.0\.1|\[::1\]))(:\d{1,5})?(/[^\s?#@\\]*)?"
+)
 URLS = {
     "live_url": ("(valkey|redis)s?", "valkey://:password@host:6379"),
     "egress_proxy": ("https?", "http://proxy.example:3128"),
     "otlp_endpoint": ("https?", "http://collector.example:4318"),
 }
+# The first two make a provider, the others say more of it.
+OIDC = ("oidc_issuer", "oidc_client_id", "oidc_client_secret", "oidc_name")
+LONGEST_OIDC, LONGEST_OIDC_NAME = 1000, 40
 PLACE = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:/@\[\]?#*,]+):([0-9]{1,5})")
 
 
@@ -64,6 +71,8 @@ def convert(name: str, value: Any, origin: str) -> Any:
             f"{origin} cannot be used: write file:///srv/porch-archive or s3://bucket/prefix. A bucket's name has 3 "
             "to 63 small letters, digits, dots and hyphens. Keys go into the AWS_* variables."
         )
+    if name.startswith("oidc_") and value is not None:
+        _check_oidc(name, cast("str", value), origin)
     if name == "egress_allow":
         _check_places(cast("tuple[str, ...]", value), origin)
     if name == "host" and not re.fullmatch(r"[A-Za-z0-9.:_-]+", cast("str", value)):
@@ -71,6 +80,34 @@ def convert(name: str, value: Any, origin: str) -> Any:
             f"{origin} ({value!r}) is no host: write localhost, 0.0.0.0, :: or an address of yours."
         )
     return value
+
+
+def check_together(settings: Settings) -> None:
+    """Raise SetupError for settings that mean something only beside others, which are not there."""
+    given = [name for name in OIDC if getattr(settings, name)]
+    missing = [name for name in OIDC[:2] if name not in given]
+    if given and missing:
+        raise SetupError(
+            f"{given[0]} needs {' and '.join(missing)} besides, to sign people in by OpenID Connect. Set "
+            f"{' and '.join('PORCH_' + name.upper() for name in missing)}, or leave out all that begins with oidc_."
+        )
+
+
+def _check_oidc(name: str, value: str, origin: str) -> None:
+    """What a provider is told and called. A client's secret is never repeated."""
+    if name == "oidc_issuer" and not (
+        len(value) <= 500 and ISSUER_URL.fullmatch(value) and _leads_somewhere("https?", value)
+    ):
+        raise SetupError(
+            f"{origin} cannot be used: write the provider's issuer just as it spells it, https://id.example, without "
+            "user, query and fragment. Only localhost, 127.0.0.1 and [::1] may go without TLS."
+        )
+    if not (value == value.strip() and value and value.isprintable() and len(value) <= LONGEST_OIDC):
+        raise SetupError(
+            f"{origin} cannot be used: write 1 to {LONGEST_OIDC} printable characters, with no space at either end."
+        )
+    if name == "oidc_name" and len(value) > LONGEST_OIDC_NAME:
+        raise SetupError(f"{origin} is too long for a button: write {LONGEST_OIDC_NAME} characters at most.")
 
 
 def _leads_somewhere(schemes: str, url: str) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from porch.contract.errors import SetupError
-from porch.settings.checks import convert, read_words
+from porch.settings.checks import check_together, convert, read_words
 from porch.settings.model import NAMES, Settings
 
 FILE = "porch.toml"
@@ -78,7 +78,9 @@ def resolve_settings(
         origins[name] = "--" + name.replace("_", "-")
         values[name] = convert(name, raw, origins[name])
     values["data_dir"] = _place(values.get("data_dir", Settings().data_dir), cwd)
-    return Resolved(Settings(**values), origins, file)
+    settings = Settings(**values)
+    check_together(settings)
+    return Resolved(settings, origins, file)
 
 
 def _place(folder: Any, base: Path) -> Path:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 DATABASES = frozenset({"database_url", "migration_url"})
-SECRET = DATABASES | {"egress_proxy", "otlp_endpoint", "live_url"}
+WHOLLY_SECRET = frozenset({"oidc_client_secret"})
+SECRET = DATABASES | WHOLLY_SECRET | {"egress_proxy", "otlp_endpoint", "live_url"}
 
 
 def redact_url(url: str) -> str:
@@ -45,6 +46,19 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["open", "invitation", "closed"],
         Meta(description="With `multi_user`, who may become one of them: anybody, who was invited, nobody."),
     ] = "invitation"
+    oidc_issuer: Annotated[
+        str | None,
+        Meta(
+            description="With `multi_user`, an OpenID Connect provider to sign in with, `https://id.example`."
+        ),
+    ] = None
+    oidc_client_id: Annotated[str | None, Meta(description="What this server is called there.")] = None
+    oidc_client_secret: Annotated[
+        str | None, Meta(description="Its secret there; none for a public client, which PKCE alone protects.")
+    ] = None
+    oidc_name: Annotated[
+        str | None, Meta(description="What the button calls the provider; without it, the issuer's host.")
+    ] = None
     pool_size: Annotated[int, Meta(ge=2, le=1000, description="Connections to the database.")] = 10
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
@@ -160,7 +174,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def __rich_repr__(self) -> list[tuple[str, Any]]:
         """The fields with no secret in them."""
         values = {name: getattr(self, name) for name in self.__struct_fields__}
-        return [(name, redact_url(v) if name in SECRET and v else v) for name, v in values.items()]
+        hidden = {name: "***" for name in WHOLLY_SECRET if values[name]}
+        return [
+            (name, redact_url(v) if name in SECRET and v and name not in hidden else hidden.get(name, v))
+            for name, v in values.items()
+        ]
 
     def __repr__(self) -> str:
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
