@@ -7,8 +7,8 @@ One server and one browser, kept for the session (all of these tests are one wor
 - `page`: a tab signed in to `house` by a one-time link, at no page yet: `await page.goto(house.url + "/agents")`.
   It fails its test on an uncaught error, a refusal of the content security policy, or a request to another host.
 - `context`: the signed-in browser context of `page`; more tabs by `await context.new_page()`.
-- `visit(at=None, signed_in=True, **options)`: another context at `house` or `at`, with Playwright's options for it
-  (`java_script_enabled=False`, `color_scheme="dark"`, `viewport=…`), such as a second browser or a stranger.
+- `visit(at=None, signed_in=True, beside="", **options)`: another context at `house` or `at`, with Playwright's
+  options for it (`viewport=…`, `color_scheme=…`), such as a second browser or a stranger. It may go `beside` too.
 - `gate`: a server of the test's own, in `gate.house`, for `await gate.kill()` and `await gate.start()`.
 - `axe(page)`: no violation of WCAG 2.2 AA, open shadow roots included.
 - `reload(page)`: a reload as a person does it, awaited until scripts have run.
@@ -71,7 +71,7 @@ class Watched:
     """A context and what went wrong in its pages."""
 
     context: "BrowserContext"
-    host: str
+    hosts: tuple[str, ...]
     faults: list[str] = field(default_factory=list[str])
 
     def watch(self, page: "Page") -> None:
@@ -86,7 +86,7 @@ class Watched:
 
     def _see(self, url: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != self.host:
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc not in self.hosts:
             self.faults.append(f"a request left for {url}")
 
 
@@ -94,7 +94,7 @@ class Visit(Protocol):
     """How a test opens another browser context."""
 
     async def __call__(
-        self, at: House | None = None, *, signed_in: bool = True, **options: Any
+        self, at: House | None = None, *, signed_in: bool = True, beside: str = "", **options: Any
     ) -> "BrowserContext": ...
 
 
@@ -144,13 +144,13 @@ async def visit(house: House, browser: "Browser") -> AsyncGenerator[Visit]:
     opened: list[Watched] = []
 
     async def open_context(
-        at: House | None = None, *, signed_in: bool = True, **options: Any
+        at: House | None = None, *, signed_in: bool = True, beside: str = "", **options: Any
     ) -> "BrowserContext":
         at = at or house
         given: dict[str, Any] = {"locale": "en-GB", **options}
         context = await browser.new_context(**given)
         context.set_default_timeout(WAIT_MS)
-        watched = Watched(context, urlsplit(at.url).netloc)
+        watched = Watched(context, (urlsplit(at.url).netloc, urlsplit(beside).netloc))
         opened.append(watched)
         context.on("page", watched.watch)
         if signed_in:

@@ -51,7 +51,7 @@ async def test_axe_sees_into_shadow_roots(
 
 async def test_a_page_that_throws_or_asks_another_host_is_noticed(house: House, visit: Visit) -> None:
     context = await visit(house, signed_in=False)
-    watched = Watched(context, "localhost:1")
+    watched = Watched(context, ("localhost:1",))
     page = await context.new_page()
     watched.watch(page)
     await page.goto(house.url + "/healthz")

@@ -83,9 +83,17 @@ DEFINER_FUNCTIONS = {
     "audit_row",
     "note_refused_sign_in",
     "purge_audit",
+    "begin_oidc",
+    "take_oidc",
+    "begin_oidc_session",
+    "sign_up_oidc",
+    "link_oidc",
+    "unlink_oidc",
+    "list_oidc",
+    "audit_identity",
 }
 # Those that triggers call, and nobody else.
-TRIGGERED = {"note_access_change", "audit_row", "note_event", "note_person"}
+TRIGGERED = {"audit_identity", "note_access_change", "audit_row", "note_event", "note_person"}
 # Those of another signature beside one that processes of an earlier version call.
 OVERLOADS = ["write_journal"]
 # Tables of no single workspace. porch_app reads them through functions alone.
@@ -98,6 +106,8 @@ SHARED = {
     "processes",
     "migrations",
     "access_changes",
+    "oidc_identities",
+    "oidc_flows",
 }
 
 TENANT_TABLES = """

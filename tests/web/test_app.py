@@ -27,6 +27,8 @@ PUBLIC = {
     "GET /sign-in",
     "POST /sign-in",
     "GET /sign-in/{link}",
+    "GET /sign-in/with/provider",
+    "GET /sign-in/with/back",
     "POST /sign-in/{link}",
     "POST /sign-out",
     "GET /sign-up",

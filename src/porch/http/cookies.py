@@ -13,6 +13,7 @@ from porch.identity.sessions import WHOLE_LIFETIME, instance
 
 NAME = "porch_session_"
 SECURE = "__Host-"
+FLOW_SECONDS = 600
 
 
 def is_secure(request: Request) -> bool:
@@ -36,6 +37,37 @@ async def instance_id(request: Request) -> str:
     if not hasattr(state, "instance"):
         state.instance = await instance(database(request))
     return str(state.instance)
+
+
+async def flow_cookie(request: Request) -> str:
+    """What the cookie is called that a browser keeps while it signs in with a provider."""
+    return f"{SECURE if is_secure(request) else ''}porch_flow_{await instance_id(request)}"
+
+
+async def keep_flow(request: Request, response: Response, secret: str, invitation: str | None) -> None:
+    """Have the browser keep the secret of a sign-in under way, and the invitation that it came with."""
+    response.set_cookie(
+        await flow_cookie(request),
+        f"{secret}.{invitation or ''}",
+        max_age=FLOW_SECONDS,
+        path="/",
+        secure=is_secure(request),
+        httponly=True,
+        samesite="lax",
+    )
+
+
+async def flow_secret(request: Request) -> tuple[str, str | None]:
+    """What the browser kept, "" where it kept nothing, and the invitation."""
+    secret, _, invitation = request.cookies.get(await flow_cookie(request), "").partition(".")
+    return secret, invitation or None
+
+
+async def forget_flow(request: Request, response: Response) -> None:
+    """The sign-in is over."""
+    response.delete_cookie(
+        await flow_cookie(request), path="/", secure=is_secure(request), httponly=True, samesite="lax"
+    )
 
 
 async def session_secret(request: Request) -> str | None:

@@ -22,6 +22,7 @@ KINDS = (
     "access",
     "agent",
     "conversation",
+    "identity",
     "invitation",
     "member",
     "password",

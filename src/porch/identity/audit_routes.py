@@ -32,6 +32,8 @@ WORDS = {
     "access:deny": "was refused",
     "conversation:open": "opened a conversation to members",
     "conversation:close": "closed a conversation to members",
+    "identity:link": "added a provider to sign in with",
+    "identity:unlink": "took away a provider to sign in with",
     "invitation:create": "made an invitation",
     "invitation:revoke": "revoked an invitation",
     "invitation:accept": "used an invitation",
@@ -155,12 +157,8 @@ def _view(event: AuditEvent) -> dict[str, Any]:
     if browser := detail.get("browser"):
         detail["browser"] = describe_browser(browser)
     told = [f"{key.replace('_', ' ')}: {_plain(value)}" for key, value in detail.items() if value is not None]
-    return {
-        "event": event,
-        "words": words,
-        "told": "; ".join(told),
-        "who": event.actor_name or ("Whoever joined" if what == "invitation:accept" else "Porch"),
-    }
+    who = event.actor_name or ("Whoever joined" if what == "invitation:accept" else "Porch")
+    return {"event": event, "words": words, "told": "; ".join(told), "who": who}
 
 
 def _plain(value: Any) -> str:

@@ -25,7 +25,7 @@ from porch.identity.model import Invited, Member, NewInvitation
 from porch.identity.people_pages import Faults, make_account
 from porch.identity.service import check_name, list_workspaces, make_workspace
 from porch.identity.sessions import switch_workspace
-from porch.identity.signing_in import next_page, sign_in_browser, signed_in
+from porch.identity.signing_in import next_page, provider_name, sign_in_browser, signed_in
 
 router = page_router("members")
 
@@ -261,6 +261,7 @@ async def _join_page(
         found=found,
         belongs=belongs,
         may_sign_up=doors(request).sign_up != "closed",
+        provider=provider_name(request),
         sent=sent or {},
         faults=faults,
     )

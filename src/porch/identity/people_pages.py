@@ -21,12 +21,13 @@ from porch.http.forgery import check_origin
 from porch.http.pages import form, page_router, redirect, render, visitor
 from porch.http.problem import problem_of
 from porch.http.state import authenticate, database, doors
-from porch.identity import people
+from porch.identity import oidc, people
 from porch.identity.passwords import check_password
 from porch.identity.service import check_name
 from porch.identity.signing_in import (
     caller_of,
     next_page,
+    provider_name,
     sign_in_browser,
     sign_in_page,
     signed_in,
@@ -182,6 +183,7 @@ def _sign_up_page(request: Request, sent: dict[str, str], faults: Faults, then: 
         "identity/sign_up.html",
         Forbidden.status if closed else faults.status if faults else 200,
         closed=closed,
+        provider=provider_name(request),
         sent=sent,
         faults=faults,
         then=then,
@@ -201,6 +203,8 @@ async def _account_page(
         faults.status,
         login=login,
         has_password=has_password,
+        provider=provider_name(request),
+        linked=await oidc.list_linked(principal, database(request)),
         sent=sent,
         faults=faults,
     )

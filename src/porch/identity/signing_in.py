@@ -38,8 +38,15 @@ def sign_in_page(
         login=login,
         problem=problem,
         doors=doors(request),
+        provider=provider_name(request),
         on_to=f"?next={quote(then, safe='/@')}" if then != "/" else "",
     )
+
+
+def provider_name(request: Request) -> str:
+    """What the provider is called that one may sign in with, "" where there is none."""
+    provider = getattr(request.app.state, "oidc", None)
+    return provider.name if provider is not None and doors(request).multi_user else ""
 
 
 async def sign_in_browser(

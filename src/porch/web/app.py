@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -25,6 +26,8 @@ from porch.identity.authentication import Authenticator
 from porch.identity.doors import Doors
 from porch.identity.member_pages import router as member_pages
 from porch.identity.member_routes import router as members
+from porch.identity.oidc_pages import router as oidc_pages
+from porch.identity.oidc_provider import Provider
 from porch.identity.pages import router as identity_pages
 from porch.identity.people_pages import router as people_pages
 from porch.identity.routes import router as identity
@@ -48,6 +51,7 @@ from porch.storage.database import Database
 from porch.web.design import router as design
 from porch.web.health import router as health
 from porch.web.pages import router as web_pages
+from porch.web.providers import ask_provider
 from porch.web.static import StaticFiles
 from porch.web.static import router as static
 
@@ -60,6 +64,7 @@ PAGES = (
     people_pages,
     token_pages,
     audit_pages,
+    oidc_pages,
     member_pages,
     model_pages,
     status_pages,
@@ -113,6 +118,7 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     app.state.refusals = rooms.refusals
     app.state.authenticate = rooms.authenticator
     app.state.doors = Doors(settings.multi_user, settings.sign_up)
+    app.state.oidc = _provider(settings, rooms.egress)
     app.state.models = rooms.models
     app.state.home = rooms.models.sharing.home
     app.state.tools = rooms.tools
@@ -127,6 +133,19 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     app.state.data_dir = rooms.folder
     app.state.check_definition = _check(rooms.models, rooms.tools)
     return app
+
+
+def _provider(settings: Settings, egress: Egress) -> Provider | None:
+    """The provider that people may sign in with, if the settings name one."""
+    if settings.oidc_issuer is None or settings.oidc_client_id is None:
+        return None
+    return Provider(
+        partial(ask_provider, egress),
+        settings.oidc_issuer,
+        settings.oidc_client_id,
+        settings.oidc_client_secret,
+        settings.oidc_name,
+    )
 
 
 def _hosts(settings: Settings) -> tuple[str, ...]:
