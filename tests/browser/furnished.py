@@ -137,6 +137,7 @@ async def furnish(house: House) -> Furnished:
             "chat-waiting": f"/chat/{waiting}",
             "models": "/models",
             "sessions": "/sessions",
+            "passkeys": "/passkeys",
             "latency": "/status/latency?range=1h",
             "design": "/design",
             "not-found": "/nothing/here",

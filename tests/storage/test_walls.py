@@ -76,6 +76,21 @@ DEFINER_FUNCTIONS = {
     "member_name",
     "note_access_change",
     "access_changes_since",
+    "make_passkey_challenge",
+    "use_passkey_challenge",
+    "add_passkey",
+    "list_passkeys",
+    "find_passkey",
+    "use_passkey",
+    "begin_session_by_passkey",
+    "remove_passkey",
+    "session_confirmed_at",
+    "confirm_session",
+    "confirm_session_by_passkey",
+    "set_recovery_codes",
+    "count_recovery_codes",
+    "find_recovery_code",
+    "recover",
 }
 # Those that triggers call, and nobody else.
 TRIGGERED = {"note_access_change"}
@@ -91,6 +106,9 @@ SHARED = {
     "processes",
     "migrations",
     "access_changes",
+    "passkeys",
+    "passkey_challenges",
+    "recovery_codes",
 }
 
 TENANT_TABLES = """
@@ -325,6 +343,10 @@ async def test_without_a_workspace_nothing_is_seen_also_after_one_was_set(
         "UPDATE porch.sign_in_links SET used_at = NULL",
         "INSERT INTO porch.sessions (id, user_id, hash, expires_at, ends_at)"
         " VALUES (gen_random_uuid(), gen_random_uuid(), decode(repeat('00', 32), 'hex'), 'infinity', 'infinity')",
+        "SELECT * FROM porch.passkeys",
+        "SELECT * FROM porch.passkey_challenges",
+        "SELECT * FROM porch.recovery_codes",
+        "UPDATE porch.passkeys SET sign_count = 0",
         "SELECT * FROM porch.processes",
         "DELETE FROM porch.tokens",
         "UPDATE porch.tokens SET scopes = '{admin:*}'",

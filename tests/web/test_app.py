@@ -28,6 +28,8 @@ PUBLIC = {
     "POST /sign-in",
     "GET /sign-in/{link}",
     "POST /sign-in/{link}",
+    "POST /api/v1/sign-in/passkey",
+    "POST /api/v1/sign-in/passkey/options",
     "POST /sign-out",
     "GET /sign-up",
     "POST /sign-up",

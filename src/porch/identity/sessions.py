@@ -83,7 +83,7 @@ async def redeem_link(
             idle=IDLE_LIFETIME,
             whole=WHOLE_LIFETIME,
             address=address,
-            agent=_printable(agent),
+            agent=printable_agent(agent),
         )
     return minted.text if done else None
 
@@ -157,7 +157,7 @@ async def begin_session(
             idle=IDLE_LIFETIME,
             whole=WHOLE_LIFETIME,
             address=address,
-            agent=_printable(agent),
+            agent=printable_agent(agent),
             workspace=workspace,
             password=password,
         )
@@ -170,5 +170,6 @@ async def instance(database: Database) -> str:
         return (await session_store.installation_id(connection)).hex[:8]
 
 
-def _printable(agent: str | None) -> str | None:
+def printable_agent(agent: str | None) -> str | None:
+    """What a browser calls itself, as far as it can be shown."""
     return "".join(char for char in agent if char.isprintable())[:MAX_AGENT] if agent else None

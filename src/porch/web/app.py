@@ -23,6 +23,8 @@ from porch.identity.doors import Doors
 from porch.identity.member_pages import router as member_pages
 from porch.identity.member_routes import router as members
 from porch.identity.pages import router as identity_pages
+from porch.identity.passkey_pages import router as passkey_pages
+from porch.identity.passkey_routes import router as passkeys
 from porch.identity.people_pages import router as people_pages
 from porch.identity.routes import router as identity
 from porch.models.addresses import ModelNotConfigured
@@ -53,6 +55,7 @@ PAGES = (
     inbox_pages,
     identity_pages,
     people_pages,
+    passkey_pages,
     member_pages,
     model_pages,
     status_pages,
@@ -79,7 +82,21 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
     """The app over running rooms. It starts and stops nothing by itself."""
     files = StaticFiles()
     app = create_app(
-        [runs, inbox, archive, *FACES, agents, door, identity, members, models, health, static, *PAGES],
+        [
+            runs,
+            inbox,
+            archive,
+            *FACES,
+            agents,
+            door,
+            identity,
+            passkeys,
+            members,
+            models,
+            health,
+            static,
+            *PAGES,
+        ],
         hosts=_hosts(settings),
         max_body_bytes=settings.max_body_bytes,
         static=files.url,
