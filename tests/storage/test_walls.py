@@ -84,13 +84,6 @@ DEFINER_FUNCTIONS = {
     "use_passkey",
     "begin_session_by_passkey",
     "remove_passkey",
-    "session_confirmed_at",
-    "confirm_session",
-    "confirm_session_by_passkey",
-    "set_recovery_codes",
-    "count_recovery_codes",
-    "find_recovery_code",
-    "recover",
 }
 # Those that triggers call, and nobody else.
 TRIGGERED = {"note_access_change"}
@@ -108,7 +101,6 @@ SHARED = {
     "access_changes",
     "passkeys",
     "passkey_challenges",
-    "recovery_codes",
 }
 
 TENANT_TABLES = """
@@ -345,7 +337,6 @@ async def test_without_a_workspace_nothing_is_seen_also_after_one_was_set(
         " VALUES (gen_random_uuid(), gen_random_uuid(), decode(repeat('00', 32), 'hex'), 'infinity', 'infinity')",
         "SELECT * FROM porch.passkeys",
         "SELECT * FROM porch.passkey_challenges",
-        "SELECT * FROM porch.recovery_codes",
         "UPDATE porch.passkeys SET sign_count = 0",
         "SELECT * FROM porch.processes",
         "DELETE FROM porch.tokens",

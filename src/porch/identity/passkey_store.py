@@ -100,16 +100,6 @@ async def begin_session(
     )
 
 
-async def confirm(connection: Connection, user: UUID, session: UUID, passkey: UUID, count: int) -> str:
-    """Notes that the session's person signed with a passkey just now: 'done', 'gone' or 'cloned'."""
-    return cast(
-        "str",
-        await connection.fetchval(
-            "SELECT porch.confirm_session_by_passkey($1, $2, $3, $4)", user, session, passkey, count
-        ),
-    )
-
-
 async def remove(connection: Connection, user: UUID, passkey: UUID, session: UUID) -> bool:
     """Takes a passkey away, and ends the other sessions that it opened; false where it is none of theirs."""
     return bool(await connection.fetchval("SELECT porch.remove_passkey($1, $2, $3)", user, passkey, session))

@@ -35,7 +35,7 @@ from porch.storage.connection import Connection
 from porch.storage.database import Database
 from porch.storage.retrying import retried
 
-Purpose = Literal["add", "confirm", "sign_in"]
+Purpose = Literal["add", "sign_in"]
 
 CHALLENGE_BYTES = 32
 CHALLENGE_LIFETIME = timedelta(minutes=5)

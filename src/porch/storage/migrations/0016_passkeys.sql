@@ -1,6 +1,5 @@
--- Passkeys, codes for who lost everything else, and when somebody last showed that a session is theirs.
---
--- All of it is a person's and no workspace's: porch_app reaches it through functions alone.
+-- Passkeys, and the challenges that authenticators sign. They are a person's and no workspace's: porch_app reaches them
+-- through functions alone.
 
 CREATE TABLE porch.passkeys (
   id uuid PRIMARY KEY,
@@ -16,10 +15,10 @@ CREATE TABLE porch.passkeys (
 );
 CREATE INDEX passkeys_user ON porch.passkeys (user_id, id);
 
--- What an authenticator has to sign, once: to be added or to confirm, in the session that asked; to sign in, anywhere.
+-- What an authenticator has to sign, once: to be added, in the session that asked; to sign in, anywhere.
 CREATE TABLE porch.passkey_challenges (
   hash bytea PRIMARY KEY CHECK (octet_length(hash) = 32),
-  purpose text NOT NULL CHECK (purpose IN ('add', 'confirm', 'sign_in')),
+  purpose text NOT NULL CHECK (purpose IN ('add', 'sign_in')),
   session_id uuid REFERENCES porch.sessions (id) ON DELETE CASCADE,
   expires_at timestamptz NOT NULL,
   CHECK ((session_id IS NULL) = (purpose = 'sign_in'))
@@ -27,25 +26,13 @@ CREATE TABLE porch.passkey_challenges (
 CREATE INDEX passkey_challenges_session ON porch.passkey_challenges (session_id) WHERE session_id IS NOT NULL;
 CREATE INDEX passkey_challenges_end ON porch.passkey_challenges (expires_at);
 
--- Each signs in once, and sets a new password. One that was used is gone.
-CREATE TABLE porch.recovery_codes (
-  hash bytea PRIMARY KEY CHECK (octet_length(hash) = 32),
-  user_id uuid NOT NULL REFERENCES porch.users (id) ON DELETE CASCADE
-);
-CREATE INDEX recovery_codes_user ON porch.recovery_codes (user_id);
-
-ALTER TABLE porch.sessions
-  -- By which passkey it was opened: it ends with it.
-  ADD COLUMN passkey_id uuid,
-  -- When its person last showed a password, a passkey or a link. Null for those from before.
-  ADD COLUMN confirmed_at timestamptz;
--- Whoever signs in has just done so, by a server of whichever version.
-ALTER TABLE porch.sessions ALTER COLUMN confirmed_at SET DEFAULT now();
+-- By which passkey it was opened: it ends with it.
+ALTER TABLE porch.sessions ADD COLUMN passkey_id uuid;
 
 DO $$
 DECLARE t text;
 BEGIN
-  FOREACH t IN ARRAY ARRAY['passkeys', 'passkey_challenges', 'recovery_codes'] LOOP
+  FOREACH t IN ARRAY ARRAY['passkeys', 'passkey_challenges'] LOOP
     EXECUTE format('ALTER TABLE porch.%I ENABLE ROW LEVEL SECURITY', t);
     EXECUTE format('ALTER TABLE porch.%I FORCE ROW LEVEL SECURITY', t);
     EXECUTE format('CREATE POLICY definer ON porch.%I TO porch_definer USING (true) WITH CHECK (true)', t);
@@ -55,10 +42,6 @@ END $$;
 GRANT SELECT, INSERT, DELETE, UPDATE (sign_count, last_used_at) ON porch.passkeys TO porch_definer;
 GRANT SELECT, INSERT, DELETE ON porch.passkey_challenges TO porch_definer;
 GRANT UPDATE (expires_at) ON porch.passkey_challenges TO porch_definer; -- which whoever locks rows needs
-GRANT SELECT, INSERT, DELETE ON porch.recovery_codes TO porch_definer;
-GRANT UPDATE (confirmed_at) ON porch.sessions TO porch_definer;
-
--- ---------------------------------------------------------------- passkeys
 
 -- Keeps a challenge. Some of those whose time is up are swept out on the way.
 CREATE FUNCTION porch.make_passkey_challenge(p_hash bytea, p_purpose text, p_session uuid, p_lifetime interval)
@@ -175,96 +158,6 @@ BEGIN
   RETURN true;
 END $$;
 
--- ---------------------------------------------------------------- showing again who one is
-
--- When the person of a session last showed that it is theirs.
-CREATE FUNCTION porch.session_confirmed_at(p_session uuid) RETURNS timestamptz
-  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  SELECT s.confirmed_at FROM porch.sessions s WHERE s.id = p_session;
-END;
-
--- Notes it for somebody who showed a password, while p_password is still what that is checked with.
-CREATE FUNCTION porch.confirm_session(p_user uuid, p_session uuid, p_password text) RETURNS boolean
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  UPDATE porch.sessions s SET confirmed_at = now() FROM porch.users u
-    WHERE s.id = p_session AND s.user_id = p_user AND s.revoked_at IS NULL AND u.id = p_user
-      AND u.password = p_password;
-  RETURN FOUND;
-END $$;
-
--- The same for somebody who signed with this passkey: what porch.use_passkey answers, or 'gone' with the session.
-CREATE FUNCTION porch.confirm_session_by_passkey(p_user uuid, p_session uuid, p_passkey uuid, p_count bigint)
-  RETURNS text
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE outcome text := porch.use_passkey(p_passkey, p_user, p_count);
-BEGIN
-  IF outcome <> 'done' THEN
-    RETURN outcome;
-  END IF;
-  UPDATE porch.sessions s SET confirmed_at = now()
-    WHERE s.id = p_session AND s.user_id = p_user AND s.revoked_at IS NULL;
-  RETURN CASE WHEN FOUND THEN 'done' ELSE 'gone' END;
-END $$;
-
--- ---------------------------------------------------------------- recovery codes
-
--- Gives somebody these codes instead of those they had, and a login where they have none, from p_session, which lives
--- and is bound to no token: 'done', 'taken' where the login is another's, 'moved' where the session has ended or is bound.
-CREATE FUNCTION porch.set_recovery_codes(p_user uuid, p_login text, p_hashes bytea[], p_session uuid) RETURNS text
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  PERFORM FROM porch.users u WHERE u.id = p_user FOR NO KEY UPDATE;
-  IF NOT EXISTS (
-      SELECT FROM porch.sessions s WHERE s.id = p_session AND s.user_id = p_user AND s.revoked_at IS NULL
-        AND s.expires_at > now() AND s.bound_until IS NULL) THEN
-    RETURN 'moved';
-  END IF;
-  UPDATE porch.users u SET login = p_login WHERE u.id = p_user AND u.login IS NULL;
-  DELETE FROM porch.recovery_codes c WHERE c.user_id = p_user;
-  INSERT INTO porch.recovery_codes (hash, user_id) SELECT h, p_user FROM unnest(p_hashes) h;
-  RETURN 'done';
-EXCEPTION WHEN unique_violation THEN
-  RETURN 'taken';
-END $$;
-
--- How many codes somebody has left.
-CREATE FUNCTION porch.count_recovery_codes(p_user uuid) RETURNS bigint
-  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  SELECT count(*) FROM porch.recovery_codes c WHERE c.user_id = p_user;
-END;
-
--- Who has this code, and name and login to try a new password against; no row where the login is not theirs.
-CREATE FUNCTION porch.find_recovery_code(p_login text, p_code bytea) RETURNS TABLE (user_id uuid, name text)
-  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  SELECT u.id, u.name FROM porch.recovery_codes c JOIN porch.users u ON u.id = c.user_id
-  WHERE c.hash = p_code AND u.login = p_login;
-END;
-
--- Uses a code up for a new password and a session: true for one of several calls. All other sessions of its person, and
--- their open links, end.
-CREATE FUNCTION porch.recover(
-    p_user uuid, p_code bytea, p_password text, p_session uuid, p_hash bytea, p_idle interval, p_whole interval,
-    p_address text, p_agent text) RETURNS boolean
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  -- In the order of set_recovery_codes: codes that are being replaced are gone after it.
-  PERFORM FROM porch.users u WHERE u.id = p_user FOR NO KEY UPDATE;
-  DELETE FROM porch.recovery_codes c WHERE c.hash = p_code AND c.user_id = p_user;
-  IF NOT FOUND THEN
-    RETURN false;
-  END IF;
-  UPDATE porch.users u SET password = p_password, password_changed_at = now() WHERE u.id = p_user;
-  UPDATE porch.sessions s SET revoked_at = now() WHERE s.user_id = p_user AND s.revoked_at IS NULL;
-  DELETE FROM porch.sign_in_links l WHERE l.user_id = p_user AND l.used_at IS NULL;
-  INSERT INTO porch.sessions (id, user_id, hash, expires_at, ends_at, last_used_at, last_used_from, user_agent)
-    VALUES (p_session, p_user, p_hash, now() + p_idle, now() + p_whole, now(), p_address, p_agent);
-  RETURN true;
-END $$;
-
 DO $$
 DECLARE f text;
 BEGIN
@@ -273,11 +166,7 @@ BEGIN
       'add_passkey(uuid, uuid, uuid, bytea, bytea, bigint, text, text[], integer)', 'list_passkeys(uuid)',
       'find_passkey(bytea)', 'use_passkey(uuid, uuid, bigint)',
       'begin_session_by_passkey(uuid, uuid, bigint, uuid, bytea, interval, interval, text, text)',
-      'remove_passkey(uuid, uuid, uuid)', 'session_confirmed_at(uuid)', 'confirm_session(uuid, uuid, text)',
-      'confirm_session_by_passkey(uuid, uuid, uuid, bigint)',
-      'set_recovery_codes(uuid, text, bytea[], uuid)', 'count_recovery_codes(uuid)',
-      'find_recovery_code(text, bytea)',
-      'recover(uuid, bytea, text, uuid, bytea, interval, interval, text, text)'] LOOP
+      'remove_passkey(uuid, uuid, uuid)'] LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION porch.%s FROM PUBLIC', f);
     EXECUTE format('GRANT EXECUTE ON FUNCTION porch.%s TO porch_app', f);
     EXECUTE format('ALTER FUNCTION porch.%s OWNER TO porch_definer', f);

@@ -1,4 +1,4 @@
-// Passkeys: adding one, signing in with one, showing again who one is. Without this the pages offer the other ways.
+// Passkeys: adding one, and signing in with one. Without this the pages offer the other ways.
 
 const UNREACHED = "Porch could not be reached. Check the connection and try again.";
 const NOTHING = "No passkey was used: it was not allowed, or took too long. Try again, or go on another way.";
@@ -32,7 +32,7 @@ async function ask(path, body) {
   } catch {
     // A proxy's page says nothing that could be shown.
   }
-  throw Object.assign(new Error(problem.detail ?? `The server answered ${answer.status}. Try again.`), { code: problem.code });
+  throw new Error(problem.detail ?? `The server answered ${answer.status}. Try again.`);
 }
 
 /** What the browser's own failures come to, in a sentence. */
@@ -91,10 +91,6 @@ async function attempt(place, button, work) {
   try {
     await work();
   } catch (error) {
-    if (error.code === "confirmation_needed") {
-      location.assign(`/confirm?next=${encodeURIComponent(location.pathname)}`);
-      return;
-    }
     problem.textContent = told(error);
     problem.hidden = false;
     button.disabled = false;
