@@ -51,7 +51,7 @@ class Authenticator:
     count: int = 0
     cross: bool = False
     act: str = ""
-    user: bytes = b""
+    user: bytes = bytes(16)
     credential: bytes = field(default_factory=lambda: new_uuid().bytes)
 
     def __post_init__(self) -> None:
@@ -123,6 +123,6 @@ class Authenticator:
             "client_data": text(said),
             "authenticator_data": text(data),
             "signature": text(self.sign(data + hashlib.sha256(said).digest())),
-            "user_handle": text(self.user) if self.user else None,
+            "user_handle": text(self.user),
             **changes,
         }

@@ -113,6 +113,7 @@ async def test_a_challenge_works_once_for_its_purpose_in_its_session_and_for_fiv
         ({"host": "evil.example"}, "not one for"),
         ({"flags": 0x01}, "did not check"),
         ({"user": b"somebody else's."}, "another person's"),
+        ({"user": bytes(16)}, "another person's"),
     ],
 )
 async def test_a_passkey_with_a_wrong_part_signs_nobody_in(
@@ -135,6 +136,7 @@ async def test_another_key_under_a_known_id_and_an_unknown_id_sign_nobody_in(
     assert (await enter(keyed, forged))[1].code == "wrong_passkey"
     assert (await enter(keyed, Authenticator()))[1].code == "unauthenticated"
     assert (await enter(keyed, own, credential="!"))[1].code == "invalid_input"
+    assert (await enter(keyed, own, user_handle=""))[1].code == "invalid_input"
 
 
 async def test_a_counter_that_does_not_rise_is_a_copy_s(keyed: World, ada: Tenant) -> None:
@@ -201,6 +203,6 @@ async def test_neither_tokens_nor_other_sites_nor_bound_sessions_come_near(keyed
 
 async def test_guessing_has_an_end(keyed: World, ada: Tenant) -> None:
     own = await added(await signed_in(ada))
-    forged = Authenticator(credential=own.credential)
+    forged = Authenticator(credential=own.credential, user=own.user)
     codes = [(await enter(keyed, forged))[1].code for _ in range(6)]
     assert codes == ["wrong_passkey"] * 5 + ["rate_limited"]

@@ -59,7 +59,7 @@ class AssertionRequest(BodyModel):
     client_data: Encoded
     authenticator_data: Encoded
     signature: Encoded
-    user_handle: Encoded | None = None
+    user_handle: Encoded
 
     def assertion(self) -> passkeys.Assertion:
         """The same for the service."""

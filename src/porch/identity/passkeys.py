@@ -25,6 +25,7 @@ from porch.identity.tokens import mint
 from porch.identity.webauthn import (
     ALGORITHMS,
     MAX_CREDENTIAL_BYTES,
+    NewKey,
     RelyingParty,
     WrongPasskey,
     challenge_of,
@@ -53,7 +54,7 @@ class Assertion:
     client_data: str
     authenticator_data: str
     signature: str
-    user_handle: str | None = None
+    user_handle: str
 
 
 async def begin_adding(principal: Principal, database: Database, party: RelyingParty) -> dict[str, Any]:
@@ -79,7 +80,6 @@ async def begin_adding(principal: Principal, database: Database, party: RelyingP
     }
 
 
-@retried
 async def add(
     principal: Principal,
     database: Database,
@@ -96,18 +96,7 @@ async def add(
     _check_transports(transports)
     said, stated = from_text(client_data, "client_data"), from_text(attestation, "attestation")
     await _use_challenge(database, said, "add", principal.credential)
-    key = check_registration(party, said, stated)
-    async with database.system() as connection:
-        outcome = await passkey_store.add(
-            connection,
-            principal.id,
-            principal.credential,
-            new_uuid(),
-            key,
-            name=name,
-            transports=transports,
-            most=MOST_PASSKEYS,
-        )
+    outcome = await _add(principal, database, check_registration(party, said, stated), name, transports)
     if outcome == "full":
         raise Conflict(f"You have {MOST_PASSKEYS} passkeys, the most that one person may. Remove one first.")
     if outcome == "taken":
@@ -116,6 +105,23 @@ async def add(
         raise Forbidden(
             "This session has ended, or was opened with a token that ends, and what it does ends with it. Sign in "
             "another way, and add the passkey then."
+        )
+
+
+@retried
+async def _add(
+    principal: Principal, database: Database, key: NewKey, name: str, transports: list[str]
+) -> str:
+    async with database.system() as connection:
+        return await passkey_store.add(
+            connection,
+            principal.id,
+            principal.credential,
+            new_uuid(),
+            key,
+            name=name,
+            transports=transports,
+            most=MOST_PASSKEYS,
         )
 
 
@@ -199,7 +205,7 @@ async def _check(
     if found is None:
         raise _unknown()
     passkey, user, key = found
-    if said.user_handle and from_text(said.user_handle, "user_handle") != user.bytes:
+    if from_text(said.user_handle, "user_handle") != user.bytes:
         raise WrongPasskey("The passkey says that it is another person's. Use another one.")
     return user, passkey, check_assertion(party, key, client_data, data, signature)
 

@@ -77,7 +77,7 @@ async function sign(path, more = {}) {
     client_data: toText(clientDataJSON),
     authenticator_data: toText(authenticatorData),
     signature: toText(signature),
-    user_handle: userHandle?.byteLength ? toText(userHandle) : null,
+    user_handle: toText(userHandle ?? new ArrayBuffer(0)),
     ...more,
   });
 }
