@@ -1,12 +1,16 @@
 """Passkeys over HTTP: added in a session, signing in without one, and every way in which that must fail."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from porch.contract.ids import new_id
+from porch.identity import passkey_store
 from porch.identity.passkey_pages import router as pages
 from porch.identity.passkey_routes import router as routes
 from porch.identity.passkeys import MOST_PASSKEYS
@@ -206,3 +210,14 @@ async def test_guessing_has_an_end(keyed: World, ada: Tenant) -> None:
     forged = Authenticator(credential=own.credential, user=own.user)
     codes = [(await enter(keyed, forged))[1].code for _ in range(6)]
     assert codes == ["wrong_passkey"] * 5 + ["rate_limited"]
+
+
+async def test_the_database_itself_keeps_a_challenge_to_its_purpose(keyed: World, ada: Tenant) -> None:
+    browser = await signed_in(ada)
+    session = UUID((await browser.fetch("GET", ME)).json["credential"].removeprefix("ses_"))
+    for purpose, used in (("sign_in", False), ("add", True)):
+        digest = os.urandom(32)
+        async with keyed.database.system() as connection:
+            await passkey_store.make_challenge(connection, digest, "add", session, timedelta(minutes=1))
+            assert await passkey_store.use_challenge(connection, digest, purpose, session) is used
+            assert not await passkey_store.use_challenge(connection, digest, "add", session)
