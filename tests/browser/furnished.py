@@ -139,6 +139,7 @@ async def furnish(house: House) -> Furnished:
             "sessions": "/sessions",
             "tokens": "/tokens",
             "audit": "/audit",
+            "passkeys": "/passkeys",
             "latency": "/status/latency?range=1h",
             "design": "/design",
             "not-found": "/nothing/here",

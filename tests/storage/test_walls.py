@@ -91,6 +91,14 @@ DEFINER_FUNCTIONS = {
     "unlink_oidc",
     "list_oidc",
     "audit_identity",
+    "make_passkey_challenge",
+    "use_passkey_challenge",
+    "add_passkey",
+    "list_passkeys",
+    "find_passkey",
+    "use_passkey",
+    "begin_session_by_passkey",
+    "remove_passkey",
 }
 # Those that triggers call, and nobody else.
 TRIGGERED = {"audit_identity", "note_access_change", "audit_row", "note_event", "note_person"}
@@ -108,6 +116,8 @@ SHARED = {
     "access_changes",
     "oidc_identities",
     "oidc_flows",
+    "passkeys",
+    "passkey_challenges",
 }
 
 TENANT_TABLES = """
@@ -342,6 +352,9 @@ async def test_without_a_workspace_nothing_is_seen_also_after_one_was_set(
         "UPDATE porch.sign_in_links SET used_at = NULL",
         "INSERT INTO porch.sessions (id, user_id, hash, expires_at, ends_at)"
         " VALUES (gen_random_uuid(), gen_random_uuid(), decode(repeat('00', 32), 'hex'), 'infinity', 'infinity')",
+        "SELECT * FROM porch.passkeys",
+        "SELECT * FROM porch.passkey_challenges",
+        "UPDATE porch.passkeys SET sign_count = 0",
         "SELECT * FROM porch.processes",
         "DELETE FROM porch.tokens",
         "UPDATE porch.tokens SET scopes = '{admin:*}'",

@@ -30,6 +30,8 @@ PUBLIC = {
     "GET /sign-in/with/provider",
     "GET /sign-in/with/back",
     "POST /sign-in/{link}",
+    "POST /api/v1/sign-in/passkey",
+    "POST /api/v1/sign-in/passkey/options",
     "POST /sign-out",
     "GET /sign-up",
     "POST /sign-up",

@@ -151,3 +151,14 @@ class Invited(Struct, frozen=True, kw_only=True):
     role: Role
     invited_by: str
     state: Literal["open", "used", "expired"]
+
+
+class Passkey(Struct, frozen=True, kw_only=True):
+    """A passkey as lists show it."""
+
+    id: UUID
+    credential: bytes
+    name: str
+    transports: list[str]
+    created_at: datetime
+    last_used_at: datetime | None

@@ -21,8 +21,8 @@ from porch.identity.limits import network_of
 from porch.identity.oidc_provider import Asked, Provider
 from porch.identity.oidc_store import Linked
 from porch.identity.oidc_tokens import Identity, OidcRefused
-from porch.identity.people import HANDLES_TRIED, LOGIN, SIGN_UPS, Caller, handles_for, take_try
-from porch.identity.sessions import IDLE_LIFETIME, WHOLE_LIFETIME, printable
+from porch.identity.people import HANDLES_TRIED, LOGIN, SIGN_UPS, Caller, handles_for, use_try
+from porch.identity.sessions import IDLE_LIFETIME, WHOLE_LIFETIME, printable_agent
 from porch.identity.tokens import digest, is_link, mint, mint_link
 from porch.storage.database import Database
 from porch.storage.retrying import retried
@@ -85,7 +85,7 @@ async def set_out(
 ) -> Going:
     """Begin a sign-in, or with a `session` linking for it. Raises MultiUserOff, RateLimited, OidcRefused."""
     doors.require()
-    await take_try(database, BEGINS, "oidc", network_of(caller.address))
+    await use_try(database, BEGINS, "oidc", network_of(caller.address))
     secret = mint_link()
     asked = asked_by(secret)
     url = await provider.way(asked, uri)
@@ -186,7 +186,7 @@ async def _begin(
             idle=IDLE_LIFETIME,
             whole=WHOLE_LIFETIME,
             address=caller.address,
-            agent=printable(caller.agent),
+            agent=printable_agent(caller.agent),
             workspace=workspace,
         )
     return minted.text if user else None
@@ -197,7 +197,7 @@ async def _sign_up(
 ) -> str:
     doors.require_sign_up(invited=invitation is not None)
     hashed = await invitations.check_open(database, invitation) if invitation is not None else None
-    await take_try(database, SIGN_UPS, "sign-up", network_of(caller.address))
+    await use_try(database, SIGN_UPS, "sign-up", network_of(caller.address))
     workspace = await _create(database, identity, hashed)
     secret = await _begin(database, identity, caller, workspace)
     if secret is None:

@@ -55,7 +55,7 @@ async def sign_up(database: Database, doors: Doors, wanted: SignUp, caller: Call
     hashed = None
     if wanted.invitation is not None:
         hashed = await invitations.check_open(database, wanted.invitation)
-    await take_try(database, SIGN_UPS, "sign-up", network_of(caller.address))
+    await use_try(database, SIGN_UPS, "sign-up", network_of(caller.address))
     login, name = check_login(wanted.login), check_name(wanted.name or wanted.login, "Your name")
     password = check_password(wanted.password, (login, *re.split(r"[._-]|\s+", f"{login} {name}")))
     kept = await hash_password(password)
@@ -95,11 +95,11 @@ async def sign_in(database: Database, doors: Doors, login: str, password: str, c
     async with database.system() as connection:
         found = await people_store.find_login(connection, login, caller.address)
     user, kept, familiar = found or (None, None, False)
-    await take_try(database, NETWORK, "network", network)
-    await take_try(database, PAIR, "pair", login, network)
+    await use_try(database, NETWORK, "network", network)
+    await use_try(database, PAIR, "pair", login, network)
     if not familiar:
         # Whoever guesses from everywhere must not lock out who was here lately.
-        await take_try(database, ACCOUNT, "account", login)
+        await use_try(database, ACCOUNT, "account", login)
     if not await matches(password, kept) or user is None or kept is None:
         raise _wrong()
     if is_outdated(kept):
@@ -131,7 +131,7 @@ async def set_password(
     login = known or check_login(login or "")
     password = check_password(password, (login, *re.split(r"[._-]|\s+", f"{login} {principal.name}")))
     if kept is not None:
-        await take_try(database, PAIR, "password", principal.id.hex)
+        await use_try(database, PAIR, "password", principal.id.hex)
         if not await matches(before, kept):
             raise InvalidInput(
                 "That is not your present password. Check it and try again.",
@@ -199,8 +199,8 @@ def handles_for(login: str) -> list[str]:
 
 
 @retried
-async def take_try(database: Database, limit: tuple[int, timedelta], *subject: str) -> None:
-    """Take one of the tries that a subject has: so many at once, then one each time. Raises RateLimited."""
+async def use_try(database: Database, limit: tuple[int, timedelta], *subject: str) -> None:
+    """Take one of the tries that a subject has. Raises RateLimited."""
     at_once, every = limit
     key = hashlib.sha256("\0".join(subject).encode()).digest()
     async with database.system() as connection:

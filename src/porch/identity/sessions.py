@@ -86,7 +86,7 @@ async def redeem_link(
             idle=IDLE_LIFETIME,
             whole=WHOLE_LIFETIME,
             address=address,
-            agent=printable(agent),
+            agent=printable_agent(agent),
         )
     return minted.text if done else None
 
@@ -160,7 +160,7 @@ async def begin_session(
             idle=IDLE_LIFETIME,
             whole=WHOLE_LIFETIME,
             address=address,
-            agent=printable(agent),
+            agent=printable_agent(agent),
             workspace=workspace,
             password=password,
         )
@@ -173,6 +173,6 @@ async def instance(database: Database) -> str:
         return (await session_store.installation_id(connection)).hex[:8]
 
 
-def printable(agent: str | None) -> str | None:
-    """What a browser calls itself, as it can be kept and shown."""
+def printable_agent(agent: str | None) -> str | None:
+    """What a browser calls itself, as far as it can be shown."""
     return "".join(char for char in agent if char.isprintable())[:MAX_AGENT] if agent else None

@@ -14,6 +14,7 @@ from porch.http.pages import local_path, redirect, render
 from porch.http.state import authenticate, database, doors
 from porch.identity import sessions
 from porch.identity.people import Caller
+from porch.identity.webauthn import NoPasskeys, RelyingParty, party_of
 
 NEXT_SECONDS = 900
 LONGEST_NEXT = 1000
@@ -39,6 +40,7 @@ def sign_in_page(
         problem=problem,
         doors=doors(request),
         provider=provider_name(request),
+        passkeys=has_passkeys(request),
         on_to=f"?next={quote(then, safe='/@')}" if then != "/" else "",
     )
 
@@ -53,12 +55,29 @@ async def sign_in_browser(
     request: Request, secret: str, then: str, before: Principal | None, *, flash: str | None = None
 ) -> Response:
     """Gives this browser a new session and goes on; the one that it had `before` ends."""
+    return await enter(request, redirect(request, then, flash=flash), secret, before)
+
+
+async def enter(request: Request, response: Response, secret: str, before: Principal | None) -> Response:
+    """Let this answer give the browser a new session; the one that it had `before` ends."""
     if before is not None:
         await end_session_of(request, before)
-    response = redirect(request, then, flash=flash)
     await set_session(request, response, secret)
     response.delete_cookie(await next_cookie(request), path="/sign-in")
     return response
+
+
+def relying_party(request: Request) -> RelyingParty:
+    """Whom passkeys are made for: this server at its own address, whatever host a request names. Raises NoPasskeys."""
+    return party_of(getattr(request.app.state, "url", None))
+
+
+def has_passkeys(request: Request) -> str:
+    """The origin whose pages can use passkeys, "" where none can."""
+    try:
+        return relying_party(request).origin
+    except NoPasskeys:
+        return ""
 
 
 async def signed_in(request: Request) -> Principal | None:

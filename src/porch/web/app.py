@@ -29,6 +29,8 @@ from porch.identity.member_routes import router as members
 from porch.identity.oidc_pages import router as oidc_pages
 from porch.identity.oidc_provider import Provider
 from porch.identity.pages import router as identity_pages
+from porch.identity.passkey_pages import router as passkey_pages
+from porch.identity.passkey_routes import router as passkeys
 from porch.identity.people_pages import router as people_pages
 from porch.identity.routes import router as identity
 from porch.identity.token_pages import router as token_pages
@@ -65,6 +67,7 @@ PAGES = (
     token_pages,
     audit_pages,
     oidc_pages,
+    passkey_pages,
     member_pages,
     model_pages,
     status_pages,
@@ -102,6 +105,7 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
             door,
             identity,
             audit,
+            passkeys,
             members,
             models,
             health,
