@@ -138,12 +138,24 @@ def test_all_files_of_the_house_together_are_small() -> None:
 
 def test_comments_are_not_sent_but_their_lines_are(tmp_path: Path) -> None:
     (tmp_path / "a.js").write_text(
-        "/** Says\n * it. */\nexport const a = 1; // kept\n  // gone\nconst b = '/*';\n"
+        "/** Says\n * it. */\nexport const a = 1; // kept\n  // gone\n  const b = '/*  ';\n"
     )
     (tmp_path / "a.css").write_text("/* Gone. */\np { margin: 0 } /* kept */\n")
     files = StaticFiles(tmp_path).files
-    assert files["a.js"].plain == b"\n\nexport const a = 1; // kept\n\nconst b = '/*';\n"
+    assert files["a.js"].plain == b"\n\nexport const a = 1; // kept\n\nconst b = '/*  ';\n"
     assert files["a.css"].plain == b"\np { margin: 0 } /* kept */\n"
+
+
+QUOTED = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+REGEX = re.compile(r"(?<=[=(,:\s])/(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/")
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.js")), ids=lambda path: str(path.relative_to(FOLDER)))
+def test_no_text_in_a_script_goes_over_several_lines(path: Path) -> None:
+    """It would lose what its lines begin with."""
+    for line in path.read_text().splitlines():
+        code = REGEX.sub("", QUOTED.sub("", line))
+        assert line.lstrip().startswith(("//", "*", "/*")) or code.count("`") % 2 == 0, line
 
 
 @pytest.fixture

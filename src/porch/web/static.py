@@ -44,6 +44,8 @@ SHORTLY = "public, max-age=300"
 SHARED = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
 WORTH_GZIP = 600
 # Comments that have their lines to themselves: a tenth of what browsers would fetch.
+# No text of ours goes over several lines, so that what a line begins with means nothing.
+INDENTATION = re.compile(rb"^[ ]+", re.MULTILINE)
 COMMENTS = {
     ".css": re.compile(rb"^[ \t]*/\*(?:[^*]|\*(?!/))*\*/[ \t]*$", re.MULTILINE),
     ".js": re.compile(rb"^[ \t]*(?://[^\n]*|/\*(?:[^*]|\*(?!/))*\*/[ \t]*)$", re.MULTILINE),
@@ -167,6 +169,7 @@ def _read(path: Path) -> StaticFile:
     if path.suffix in COMMENTS:
         # The lines stay, so that browsers name those of the source.
         plain = COMMENTS[path.suffix].sub(lambda found: b"\n" * found[0].count(b"\n"), plain)
+        plain = INDENTATION.sub(b"", plain)
     return _pack(plain, path.suffix)
 
 
