@@ -64,6 +64,7 @@ async def furnish(owner: Person, *, alone: bool = False) -> Belongings:
     own.private["a token's name"] = secret()
     token = {"name": own.private["a token's name"], "scopes": ["read:agents"], "expires_in": 3600}
     own.values["token"] = [(await owner.must("POST", f"{owner.path}/tokens", token)).told["id"]]
+    owner.tokens += own.values["token"]
     if not alone:
         made = [await owner.must("POST", f"{owner.path}/invitations", {"role": "viewer"}) for _ in range(2)]
         own.values["invitation"] = [made[0].told["id"]]

@@ -167,6 +167,7 @@ async def minted(owner: Person, scopes: Iterable[str], seconds: int = 3600) -> t
     """A token of the owner's with these scopes, and its id."""
     body = {"name": "isolation", "scopes": list(scopes), "expires_in": seconds}
     told = (await owner.must("POST", f"{owner.path}/tokens", body)).told
+    owner.tokens.append(told["id"])
     return told["token"], told["id"]
 
 

@@ -9,8 +9,8 @@ from porch.conformance.isolation.shapes import PAGES, PUBLIC, SHAPES, Shape
 
 # What a path names that belongs to a tenant, by parameter. The rest narrows that down, or names nothing of anybody's.
 OBJECTS = frozenset(
-    "ws agent conversation message run approval share token user invitation session response model".split()
-)
+    ["ws", "agent", "conversation", "message", "run", "approval", "share", "token", "user", "invitation"]
+) | {"session", "response", "model"}
 # Of those, what is one person's alone, also among the members of a workspace.
 PERSONAL = frozenset(("conversation", "message", "run", "approval", "share", "token", "session", "response"))
 BESIDE = frozenset(("number", "span", "part", "chat", "provider", "rest"))

@@ -40,7 +40,7 @@ async def check(case: Case) -> Report:
     case.report.unchecked = [door.name for door in case.doors if door.unknown]
     case.tell("Throw-away tenants, with one object of each kind …")
     try:
-        await _check(case)
+        await (_check_alone(case) if case.people.alone else _check(case))
     finally:
         await case.people.leave(case.report)
     return case.report
@@ -69,9 +69,7 @@ async def _check(case: Case) -> None:
     await _try(case, narrow, treasure, before, ada)
     await _members(case, ada, bob, treasure)
     before = await _still(case, ada, treasure)
-    gone = [Caller("revoked", "a revoked token", "nobody", callers.bearer(tokens[0]))]
-    gone.append(Caller("expired", "an expired token", "nobody", callers.bearer(tokens[1])))
-    await _try(case, gone, treasure, before, ada)
+    await _try(case, _gone(tokens), treasure, before, ada)
     case.tell("Links that are dead, or another's …")
     await forging.try_links(web, treasure, hers, report)
     case.tell("Ownership in bodies, and others' objects in one's own …")
@@ -80,6 +78,34 @@ async def _check(case: Case) -> None:
     case.tell("What the owner does …")
     treasure.values["user"] = [(await case.people.back("bob", ada, "runner")).user]
     await matrix.prove_writing(web, ada, case.doors, treasure, report)
+
+
+async def _check_alone(case: Case) -> None:
+    """A server of one person: what their narrower, dead and unknown credentials, and guests, must not do."""
+    ada = case.people.operator
+    assert ada is not None
+    treasure = await furnish(ada, alone=True)
+    case.people.made = [(ada, treasure)]
+    nowhere = "0" * 32
+    treasure.values |= {
+        name: [f"{head}_{nowhere}"] for name, head in (("invitation", "inv"), ("session", "ses"))
+    }
+    treasure.values["user"] = [ada.user]
+    tokens = await _dying(case, ada)
+    reading = [door for door in case.doors if not door.page and door.names - {"ws"}]
+    await matrix.prove_reading(case.web, ada, reading, treasure, case.report)
+    some = [*callers.nobody(), await callers.narrowed(ada, treasure), await callers.reading(ada)]
+    some.append(await callers.guest(ada, treasure, "guest", "a guest of another agent"))
+    before = await _still(case, ada, treasure)
+    await asyncio.sleep(case.remembered)
+    await _try(case, [*some, *_gone(tokens)], treasure, before, ada)
+
+
+def _gone(tokens: tuple[str, str]) -> list[Caller]:
+    return [
+        Caller("revoked", "a revoked token", "nobody", callers.bearer(tokens[0])),
+        Caller("expired", "an expired token", "nobody", callers.bearer(tokens[1])),
+    ]
 
 
 async def _dying(case: Case, ada: Person) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Throw-away people: how they come in, and what they leave behind."""
 
+import asyncio
 import os
 from dataclasses import dataclass, field
 
@@ -59,8 +60,12 @@ class People:
     async def leave(self, report: Report) -> None:
         """Take away what can be taken away, and note what cannot."""
         for person, own in self.made:
+            await person.ask("POST", f"/api/v1/runs/{own.values['paused'][0]}/cancel")
             for name in own.made:
-                await person.ask("DELETE", f"{person.path}/agents/{name}")
+                if not await _deleted(person, name):
+                    report.left.append(f"the agent @{person.handle}/{name}")
+            for token in person.tokens:
+                await person.ask("DELETE", f"{person.path}/tokens/{token}")
         report.left += [
             f"the person {person.login} with the workspace @{person.handle}" for person in self.known
         ]
@@ -77,6 +82,41 @@ class People:
             raise Refused(f"{name} could not sign up at {door.partition('_inv_')[0]}: {answer.status}.")
         self.known.append(person)
         return person
+
+
+async def _deleted(person: Person, name: str) -> bool:
+    """Whether an agent is gone; one whose run is just being stopped goes a moment later."""
+    for _ in range(20):
+        status = (await person.ask("DELETE", f"{person.path}/agents/{name}")).status
+        if status in (204, 404):
+            return True
+        if status != 409:
+            return False
+        await asyncio.sleep(0.1)
+    return False
+
+
+async def find_people(web: Web, token: str | None) -> People:
+    """How people come in here: openly, by the operator's invitation, or not at all. Raises Refused."""
+    if (await web.ask("GET", "/sign-up", {"Accept": "text/html"}, b"")).status == 200:
+        return People(web)
+    if token is None:
+        raise Refused(
+            "Nobody can sign up at this server by themselves. Give a token of its operator (--token, or PORCH_TOKEN): "
+            "throw-away people are then invited, or, where the server is one person's, what can be is checked alone."
+        )
+    operator = Person(web, "the operator")
+    operator.token = token
+    me = (await operator.must("GET", "/api/v1/me")).told
+    operator.user, reached = me["user"]["id"], me["workspaces"][0]
+    operator.handle, operator.workspace = reached["handle"], reached["id"]
+    asked = await operator.ask("POST", f"{operator.path}/invitations", {"role": "viewer", "expires_in": 3600})
+    if asked.status == 403 and asked.told.get("code") == "multi_user_off":
+        return People(web, operator, alone=True)
+    if asked.status != 201:
+        raise Refused(f"The token cannot invite the throw-away people: {asked.refusal}")
+    await operator.ask("DELETE", f"{operator.path}/invitations/{asked.told['id']}")
+    return People(web, operator)
 
 
 async def _settle(person: Person) -> None:

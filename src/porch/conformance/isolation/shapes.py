@@ -37,7 +37,7 @@ _AG_TALK: dict[str, Any] = {
     "tools": [],
     "context": [],
 }
-_STREAMED = (("", {}), ("", STREAM))
+_STREAMED: tuple[tuple[str, dict[str, str]], ...] = (("", {}), ("", STREAM))
 _ANSWER = {"model": "@{ws}/{agent}", "input": "[[say Hi]]"}
 _CHAT = {"model": "@{ws}/{agent}", "messages": _TALK}
 _ONE = "/@{ws}/{agent}/v1"

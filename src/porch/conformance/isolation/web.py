@@ -73,6 +73,7 @@ class Person:
         self.session = ""
         self.handle = ""
         self.workspace = ""
+        self.tokens: list[str] = []
 
     @property
     def path(self) -> str:
