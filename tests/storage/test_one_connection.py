@@ -116,7 +116,8 @@ async def test_a_savepoint_that_is_rolled_back_keeps_the_workspace(
 
 async def test_nothing_refers_into_another_workspace(narrow: Database, urls: PostgresUrls) -> None:
     (ada, eve), agents = await settle(narrow, urls)
-    origin = "INSERT INTO porch.agent_origins (workspace_id, agent_id, origin, place) VALUES ($1, $2, 'https://a.example', 1)"
+    columns = "(workspace_id, agent_id, origin, place)"
+    origin = f"INSERT INTO porch.agent_origins {columns} VALUES ($1, $2, 'https://a.example', 1)"
     async with narrow.tenant(ada) as connection:
         await connection.execute(origin, ada, agents[ada])
     with pytest.raises(asyncpg.ForeignKeyViolationError):

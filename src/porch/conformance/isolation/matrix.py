@@ -151,6 +151,8 @@ async def look(
             continue
         values = next(fillings(caller, door, treasure))
         for path, headers, body in request_of(caller, door, values):
+            if "?q=" in path:
+                continue  # what is found grows by itself for a moment, as messages are indexed
             answer = await ask(web, "GET", path, headers, body)
             seen[path] = answer.status, _lasting(answer)
     return seen

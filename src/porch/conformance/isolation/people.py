@@ -66,9 +66,7 @@ class People:
                     report.left.append(f"the agent @{person.handle}/{name}")
             for token in person.tokens:
                 await person.ask("DELETE", f"{person.path}/tokens/{token}")
-        report.left += [
-            f"the person {person.login} with the workspace @{person.handle}" for person in self.known
-        ]
+        report.left += [f"@{person.handle} and its person" for person in self.known]
 
     async def _needs_invitation(self) -> bool:
         return (await self.web.ask("GET", "/sign-up", {"Accept": "text/html"}, b"")).status == 403
