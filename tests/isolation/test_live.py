@@ -53,9 +53,11 @@ async def test_it_is_green_by_invitation_and_red_without_a_check(fresh_urls: Fre
             )
             assert "(t.revoked_at IS NULL)" in text
             await connection.execute(text.replace("(t.revoked_at IS NULL)", "true"))
-        code, told, said = await run(server, token=token)
-        assert code == 1
-        assert "BREACH A revoked token: GET /api/v1/me is answered with 200, not 401." in told
+        code, told, said = await run(server, "--json", token=token)
+        whys = {breach["why"] for breach in json.loads(told)["breaches"]}
+        assert (code, said) == (1, "")
+        assert "A revoked token: GET /api/v1/me is answered with 200, not 401." in whys
+        assert {breach["caller"] for breach in json.loads(told)["breaches"]} >= {"a revoked token"}
 
 
 async def test_a_server_of_one_person_is_tried_as_far_as_it_goes() -> None:

@@ -41,6 +41,10 @@ async def check(case: Case) -> Report:
     case.tell("Throw-away tenants, with one object of each kind …")
     try:
         await (_check_alone(case) if case.people.alone else _check(case))
+    except Refused:
+        # Whoever got through a door may have taken away what the rest needs; that they got through is the news.
+        if not case.report.breaches:
+            raise
     finally:
         await case.people.leave(case.report)
     return case.report
