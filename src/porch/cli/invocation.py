@@ -16,7 +16,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 # Command lines in texts of rooms that do not know how Porch was called.
 _COMMAND_LINE = re.compile(
     r"(?<![\w./@:-])(?<!uv run )porch(?= (?:hello|up|sign-in|chat|new|agents|models?|providers|tokens|doctor|bench"
-    r"|conformance|inbox|approve|deny|archive|backup|restore|upgrade-data|version)\b)"
+    r"|conformance|security|inbox|approve|deny|archive|backup|restore|upgrade-data|version)\b)"
 )
 
 

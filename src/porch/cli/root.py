@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": ("doctor", "What is wrong here, and the command that mends it."),
     "bench": ("bench", "Measure this installation: first token, tokens/s, end to end."),
     "conformance": ("conformance", "Whether a server keeps the stream contract, law by law."),
+    "security": ("security", "Whether tenants are kept apart, tried from outside."),
     "model": ("model", "Install the demo model's weights."),
     "archive": ("keeping", "How long journals are kept, and bringing archived ones back."),
     "backup": ("archive", "Save the database to a file."),

@@ -31,7 +31,7 @@ def new_idempotency_key() -> str:
 class Connection:
     """Requests to one server. Open until `close`."""
 
-    def __init__(self, base_url: str, token: str, *, answer_seconds: float = ANSWER_SECONDS) -> None:
+    def __init__(self, base_url: str, token: str | None, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         """`answer_seconds` is how long one request may stay without an answer."""
         self.base_url = base_url.rstrip("/")
         self.answer_seconds = answer_seconds
@@ -42,12 +42,24 @@ class Connection:
         self._closed = False
 
     async def open(
-        self, method: str, path: str, *, body: Any = None, headers: dict[str, str], read_seconds: float
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        content: bytes | None = None,
+        headers: dict[str, str],
+        read_seconds: float,
+        redirects: bool = False,
     ) -> aiohttp.ClientResponse:
-        """Send one request and answer as soon as its headers are there. Raises WrongAddress, Closed, one of `LOST`."""
+        """Send one request and answer as soon as its headers are there. Raises WrongAddress, Closed, one of `LOST`.
+
+        `content` goes as it is, instead of a `body` as JSON. With `redirects` these are answers like any other;
+        they are followed in no case.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=read_seconds)
-        data = None if body is None else msgspec.json.encode(body)
-        if data is not None:
+        data = content if body is None else msgspec.json.encode(body)
+        if body is not None:
             headers = {**headers, "Content-Type": "application/json"}
         try:
             response = await self._open_session().request(
@@ -71,7 +83,7 @@ class Connection:
             ) from error
         self.reached = True
         self._responses.add(response)
-        if 300 <= response.status < 400:
+        if 300 <= response.status < 400 and not redirects:
             response.close()
             raise self._sent_away(response)
         return response
@@ -148,11 +160,9 @@ class Connection:
         if self._session is None:
             # aiohttp's own limit of 100 would let open streams keep `cancel` waiting.
             connector = aiohttp.TCPConnector(limit=0)
+            credential = {} if self._token is None else {"Authorization": f"Bearer {self._token}"}
             self._session = aiohttp.ClientSession(
-                headers={
-                    "Authorization": f"Bearer {self._token}",
-                    "User-Agent": f"porch/{porch.__version__}",
-                },
+                headers={"User-Agent": f"porch/{porch.__version__}", **credential},
                 auto_decompress=True,
                 connector=connector,
                 cookie_jar=aiohttp.DummyCookieJar(),

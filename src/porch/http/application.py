@@ -25,7 +25,9 @@ from porch.http.short_way import Application, ShortWay
 DESCRIPTION = (
     "Agents, their conversations and their runs. Every failure is `application/problem+json` with a stable "
     "`code`; lists come in pages; writes take an `Idempotency-Key`. `x-porch-scope` names the scope an "
-    "operation needs; those with `x-porch-guests` also take the tokens of embedded agents' guests."
+    "operation needs, `x-porch-home` that its credential must be of the installation's first workspace; those with "
+    "`x-porch-guests` also take the tokens of embedded agents' guests, with `x-porch-agents` those of agents. What has "
+    "`x-porch-anywhere` concerns the person, in whichever workspace."
 )
 
 
@@ -95,6 +97,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
                 operation.setdefault("parameters", []).insert(0, _WORKSPACE)
             if needed and needed[0].scope:
                 operation["x-porch-scope"] = needed[0].scope
+            if needed and needed[0].home:
+                operation["x-porch-home"] = True
+            if needed and needed[0].anywhere:
+                operation["x-porch-anywhere"] = True
+            if needed and needed[0].agents:
+                operation["x-porch-agents"] = True
             if needed and needed[0].guests:
                 operation["x-porch-guests"] = True
     return document

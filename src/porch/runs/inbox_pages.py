@@ -45,6 +45,8 @@ async def decide(request: Request, principal: Decider, approval: Annotated[str, 
         found = await inbox.get(principal, parse_id("apr", approval))
         await inbox.resolve(principal, found.run, found.id, decision, sent.get("note", "").strip() or None)
     except PorchError as error:
+        if not principal.allows("read", "conversations"):
+            raise  # the page lists what waits, and this credential may decide without reading
         return await _page(
             request, principal, decided=False, cursor=None, status=error.status, problem=error.message
         )
