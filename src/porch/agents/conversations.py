@@ -28,7 +28,7 @@ from porch.contract.messages import Message
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
 from porch.identity.limits import CONVERSATIONS, use_limit
-from porch.storage.connection import Connection
+from porch.storage.connection import Connection, is_dangling
 from porch.storage.database import Database
 from porch.storage.retrying import retried
 
@@ -59,7 +59,12 @@ class Conversations:
                 principal.require("write", "agents", format_id("agt", found.id))
             if principal.kind == "guest":
                 await use_limit(connection, principal.workspace, CONVERSATIONS, principal.id)
-            made = await store.insert_conversation(connection, principal, found, title, draft=draft)
+            try:
+                made = await store.insert_conversation(connection, principal, found, title, draft=draft)
+            except Exception as error:
+                if is_dangling(error):
+                    raise NotFound(f"There is no agent {agent[:80]!r} any more.") from error
+                raise
             return await _with_conduct(connection, principal.workspace, made)
 
     async def page(
