@@ -186,7 +186,7 @@ async def test_the_pages_of_people_can_be_read_by_all(
     await axe(page)
     stranger = await visit(town, signed_in=False, color_scheme=scheme, viewport=size)
     other = await stranger.new_page()
-    for path in ("/sign-in", "/sign-up", link.removeprefix(town.url), "/join/x"):
+    for path in ("/sign-in", "/sign-up", "/recover", link.removeprefix(town.url), "/join/x"):
         await other.goto(town.url + path)
         await axe(other)
     await other.goto(town.url + "/sign-up")
@@ -200,7 +200,7 @@ async def test_the_pages_of_people_can_be_read_by_all(
     await other.get_by_label("Password").fill(PASSWORD)
     await other.get_by_role("button", name="Sign up").click()
     await expect(other.get_by_text("Welcome.")).to_be_visible()
-    for path in ("/account", link.removeprefix(town.url)):
+    for path in ("/account", "/account/recovery", link.removeprefix(town.url)):
         await other.goto(town.url + path)
         await axe(other)
     for path in ("/account", "/workspaces/new", "/members"):

@@ -10,6 +10,7 @@ from porch.identity.doors import Doors
 from porch.identity.member_pages import router as member_pages
 from porch.identity.pages import router as pages
 from porch.identity.people_pages import router as people_pages
+from porch.identity.recovery_pages import router as recovery_pages
 from porch.identity.token_pages import router as token_pages
 from tests.http.app import World, assembled, definer
 from tests.http.browser import Browser
@@ -44,7 +45,7 @@ async def open_house(postgres: TestServer) -> AsyncIterator[World]:
     """An app with the pages of people, where anybody may sign up."""
     urls = await postgres.create()
     async with assembled(
-        urls, [*house_with_pages(), people_pages, member_pages, token_pages, audit_pages]
+        urls, [*house_with_pages(), people_pages, member_pages, token_pages, audit_pages, recovery_pages]
     ) as world:
         world.app.state.doors = OPEN
         yield world

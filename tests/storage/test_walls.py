@@ -91,6 +91,10 @@ DEFINER_FUNCTIONS = {
     "unlink_oidc",
     "list_oidc",
     "audit_identity",
+    "set_recovery_codes",
+    "count_recovery_codes",
+    "find_recovery_code",
+    "recover",
     "make_passkey_challenge",
     "use_passkey_challenge",
     "add_passkey",
@@ -116,6 +120,7 @@ SHARED = {
     "access_changes",
     "oidc_identities",
     "oidc_flows",
+    "recovery_codes",
     "passkeys",
     "passkey_challenges",
 }

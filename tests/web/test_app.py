@@ -29,6 +29,8 @@ PUBLIC = {
     "GET /sign-in/{link}",
     "GET /sign-in/with/provider",
     "GET /sign-in/with/back",
+    "GET /recover",
+    "POST /recover",
     "POST /sign-in/{link}",
     "POST /api/v1/sign-in/passkey",
     "POST /api/v1/sign-in/passkey/options",

@@ -26,6 +26,7 @@ KINDS = (
     "invitation",
     "member",
     "password",
+    "recovery",
     "session",
     "share",
     "site",

@@ -42,6 +42,8 @@ WORDS = {
     "member:remove": "removed a member",
     "member:leave": "left",
     "password:set": "set a password",
+    "recovery:set": "made recovery codes",
+    "recovery:use": "used a recovery code",
     "session:begin": "signed in",
     "session:end": "ended a session",
     "share:create": "shared a conversation by a link",

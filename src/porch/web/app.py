@@ -32,6 +32,7 @@ from porch.identity.pages import router as identity_pages
 from porch.identity.passkey_pages import router as passkey_pages
 from porch.identity.passkey_routes import router as passkeys
 from porch.identity.people_pages import router as people_pages
+from porch.identity.recovery_pages import router as recovery_pages
 from porch.identity.routes import router as identity
 from porch.identity.token_pages import router as token_pages
 from porch.models.addresses import ModelNotConfigured
@@ -67,6 +68,7 @@ PAGES = (
     token_pages,
     audit_pages,
     oidc_pages,
+    recovery_pages,
     passkey_pages,
     member_pages,
     model_pages,

@@ -174,6 +174,8 @@ POST /account - anywhere
 POST /account/provider - anywhere
 POST /account/provider/unlink - anywhere
 GET /passkeys - anywhere
+GET /account/recovery - anywhere
+POST /account/recovery - anywhere
 POST /passkeys/{passkey}/remove - anywhere
 GET /tokens read:tokens
 POST /tokens write:tokens
@@ -234,6 +236,8 @@ PUBLIC: dict[str, str] = {
     "GET /sign-in/with/back": "needs the state that its browser began with",
     "POST /api/v1/sign-in/passkey/options": "is where one signs in",
     "POST /api/v1/sign-in/passkey": "needs what an authenticator signed",
+    "GET /recover": "is where one comes in with a recovery code",
+    "POST /recover": "needs a recovery code",
     "GET /sign-up": "is where one signs up",
     "POST /sign-up": "is where one signs up",
 }
