@@ -6,6 +6,7 @@ import pytest
 from fastapi import APIRouter
 
 from porch.identity.audit_routes import pages as audit_pages
+from porch.identity.confirm_pages import router as confirm_pages
 from porch.identity.doors import Doors
 from porch.identity.member_pages import router as member_pages
 from porch.identity.pages import router as pages
@@ -45,7 +46,16 @@ async def open_house(postgres: TestServer) -> AsyncIterator[World]:
     """An app with the pages of people, where anybody may sign up."""
     urls = await postgres.create()
     async with assembled(
-        urls, [*house_with_pages(), people_pages, member_pages, token_pages, audit_pages, recovery_pages]
+        urls,
+        [
+            *house_with_pages(),
+            people_pages,
+            member_pages,
+            token_pages,
+            audit_pages,
+            recovery_pages,
+            confirm_pages,
+        ],
     ) as world:
         world.app.state.doors = OPEN
         yield world

@@ -76,3 +76,11 @@ async def test_nobody_s_password_matches_nothing() -> None:
     assert not await matches("three blue kettles", None)
     assert not await matches("", None)
     assert not await matches("x" * 100_000, await hash_password("x" * MIN_LENGTH))
+
+
+@pytest.mark.parametrize(
+    "password", ["ada-8f1116a8e906", "Ada-8f1116a8e906!", "xx-ada-8f1116a8e906", "ada1906ada1906"]
+)
+def test_a_name_that_ends_in_digits_is_no_password_either(password: str) -> None:
+    with pytest.raises(InvalidInput):
+        check_password(password, ("ada-8f1116a8e906", "ada1906"))

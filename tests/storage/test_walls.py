@@ -95,6 +95,8 @@ DEFINER_FUNCTIONS = {
     "count_recovery_codes",
     "find_recovery_code",
     "recover",
+    "is_confirmed",
+    "confirm_session",
     "make_passkey_challenge",
     "use_passkey_challenge",
     "add_passkey",

@@ -135,7 +135,9 @@ def test_templates_hold_nothing_that_the_policy_forbids(template: Path) -> None:
 
 
 # Who signs in or up has no session yet: these forms are guarded by where they come from.
-DOORS = {f"/{way}" for way in ("sign-in", "sign-up", "sign-in/{{ link }}")} | {"/join/{{ secret }}"}
+DOORS = {f"/{way}" for way in ("sign-in", "sign-up", "sign-in/{{ link }}", "recover")} | {
+    "/join/{{ secret }}"
+}
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)

@@ -21,7 +21,7 @@ from starlette.types import Scope
 from porch.contract.errors import InvalidInput, PorchError, Unauthenticated
 from porch.contract.principal import Principal
 from porch.http.auth import Requires
-from porch.http.forms import fields, form
+from porch.http.forms import fields, form, is_form
 from porch.http.problem import http_problem, note_refusal, problem_of, validation_error
 from porch.http.rendering import put_flash, render
 from porch.http.request_id import current_request_id
@@ -30,6 +30,7 @@ from porch.identity.service import list_workspaces
 
 __all__ = [
     "PageRoute",
+    "confirmation_page",
     "error_page",
     "fields",
     "form",
@@ -41,6 +42,8 @@ __all__ = [
     "wants_page",
 ]
 log = logging.getLogger(__name__)
+
+CONFIRM = "confirmation_needed"
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -137,6 +140,10 @@ async def error_page(request: Request, error: Exception) -> Response:
     """A failure as a page: what happened, and the way forward. Of what is not ours it tells nothing."""
     if not isinstance(error, PorchError):
         return await _explained(request, 500, "")
+    if error.code == CONFIRM and request.method == "POST" and is_form(request):
+        held = [pair for pair in await fields(request) if pair[0] != "csrf"]
+        await visitor(request)
+        return confirmation_page(request, held or [("confirm_again", "1")], request.url.path, 403)
     note_refusal(request, error)
     errors = error.errors if isinstance(error, InvalidInput) else []
     response = await _explained(request, error.status, error.message, errors)
@@ -144,6 +151,13 @@ async def error_page(request: Request, error: Exception) -> Response:
         if value := problem_of(error).headers.get(name):
             response.headers[name] = value
     return response
+
+
+def confirmation_page(
+    request: Request, held: Sequence[tuple[str, str]], on: str, status: int, problem: str = ""
+) -> Response:
+    """Asks for the password again. The form that needed it is `held`, and is sent `on` to its address afterwards."""
+    return render(request, "identity/confirm_again.html", status, held=list(held), on=on, problem=problem)
 
 
 async def _explained(

@@ -7,6 +7,7 @@ from porch.contract.errors import Conflict, Forbidden, InvalidInput, NotFound
 from porch.contract.ids import new_uuid, parse_id
 from porch.contract.principal import Principal, Role
 from porch.identity import member_store
+from porch.identity.confirmed import require_confirmed
 from porch.identity.doors import Doors
 from porch.identity.members import check_giver, check_role
 from porch.identity.model import Invitation, Invited, NewInvitation
@@ -38,6 +39,8 @@ async def invite(
     principal.require("admin", "members")
     wanted = check_role(role)
     check_giver(principal, wanted)
+    if wanted in ("owner", "admin"):
+        await require_confirmed(principal, database)
     if wanted == "owner" and principal.role != "owner":
         raise Forbidden("Only an owner makes owners. Invite with another role.")
     if lifetime is not None and not SHORTEST <= lifetime <= LONGEST:

@@ -20,6 +20,7 @@ from porch.http.pages import form, page_router, redirect, render, visitor
 from porch.http.pagination import cut
 from porch.http.state import authenticate, database, doors
 from porch.identity import invitations, members
+from porch.identity.confirmed import ConfirmationNeeded
 from porch.identity.members import ROLE_NAMES
 from porch.identity.model import Invited, Member, NewInvitation
 from porch.identity.people_pages import Faults, make_account
@@ -70,6 +71,8 @@ async def invite(request: Request, principal: Keeper) -> Response:
             role=sent.get("role", ""),
             lifetime=_lifetime(sent.get("days", "")),
         )
+    except ConfirmationNeeded:
+        raise
     except (InvalidInput, Forbidden, Conflict) as error:
         return await _members_page(request, principal, problem=error, sent=sent)
     return await _members_page(request, principal, made=made)
@@ -91,6 +94,8 @@ async def change_role(request: Request, principal: Keeper, user: str) -> Respons
     role = (await form(request)).get("role", "")
     try:
         await members.change_role(principal, database(request), user, role)
+    except ConfirmationNeeded:
+        raise
     except (InvalidInput, Forbidden, Conflict, NotFound) as error:
         return await _members_page(request, principal, problem=error)
     authenticate(request).forget()

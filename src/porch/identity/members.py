@@ -7,6 +7,7 @@ from porch.contract.errors import Conflict, Forbidden, InvalidInput, NotFound
 from porch.contract.ids import parse_id
 from porch.contract.principal import Principal, Role
 from porch.identity import member_store
+from porch.identity.confirmed import require_confirmed
 from porch.identity.model import Member
 from porch.storage.database import Database
 from porch.storage.retrying import retried
@@ -32,6 +33,8 @@ async def change_role(principal: Principal, database: Database, user: str, role:
     principal.require("admin", "members")
     wanted = check_role(role)
     check_giver(principal, wanted)
+    if wanted in ("owner", "admin"):
+        await require_confirmed(principal, database)
     await _change(principal, database, parse_id("usr", user), wanted)
 
 

@@ -16,6 +16,7 @@ from porch.contract.errors import Conflict, Forbidden, InvalidInput, NotFound
 from porch.contract.ids import new_uuid
 from porch.contract.principal import Principal
 from porch.identity import invitations, oidc_store
+from porch.identity.confirmed import require_confirmed
 from porch.identity.doors import Doors
 from porch.identity.limits import network_of
 from porch.identity.oidc_provider import Asked, Provider
@@ -139,6 +140,7 @@ async def unlink(principal: Principal, database: Database, provider: Provider, i
     """
     if principal.via != "session":
         raise Forbidden("Ways to sign in are changed in a signed-in browser, not with a token.")
+    await require_confirmed(principal, database)
     async with database.system() as connection:
         outcome = await oidc_store.unlink(
             connection, principal.id, principal.credential, issuer, provider.issuer

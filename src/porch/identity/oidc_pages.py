@@ -15,6 +15,7 @@ from porch.http.pages import page_router, redirect, render
 from porch.http.problem import problem_of
 from porch.http.state import authenticate, database, doors
 from porch.identity import oidc
+from porch.identity.confirmed import require_confirmed
 from porch.identity.oidc import Answer
 from porch.identity.oidc_provider import Provider
 from porch.identity.signing_in import (
@@ -95,6 +96,7 @@ async def come_back(
 async def link(request: Request, principal: Anybody) -> Response:
     """Begins to link an account of the provider's: the page leads there."""
     provider = _provider(request)
+    await require_confirmed(principal, database(request))
     going = await oidc.set_out(
         database(request), doors(request), provider, caller_of(request), _uri(request), principal.credential
     )

@@ -16,6 +16,7 @@ from porch.contract.errors import Conflict, Forbidden, InvalidInput, NotFound, U
 from porch.contract.ids import new_uuid, parse_id
 from porch.contract.principal import Principal
 from porch.identity import passkey_store, people_store
+from porch.identity.confirmed import require_confirmed
 from porch.identity.limits import network_of
 from porch.identity.model import Passkey
 from porch.identity.people import NETWORK, PAIR, Caller, use_try
@@ -60,6 +61,7 @@ class Assertion:
 async def begin_adding(principal: Principal, database: Database, party: RelyingParty) -> dict[str, Any]:
     """What the browser is to make a new passkey from (`PublicKeyCredentialCreationOptions`)."""
     require_session(principal)
+    await require_confirmed(principal, database)
     async with database.system() as connection:
         known = await passkey_store.list_of(connection, principal.id)
         login, _ = await people_store.read_login(connection, principal.id)
@@ -139,6 +141,7 @@ async def remove(principal: Principal, database: Database, passkey: str) -> None
     Whoever serves must make its `Authenticator` forget afterwards.
     """
     require_session(principal)
+    await require_confirmed(principal, database)
     async with database.system() as connection:
         if not await passkey_store.remove(
             connection, principal.id, parse_id("psk", passkey), principal.credential

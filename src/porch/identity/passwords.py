@@ -8,7 +8,7 @@ import asyncio
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
@@ -72,13 +72,16 @@ def is_common(password: str, names: Iterable[str] = ()) -> bool:
         return True
     known = COMMON | {name.casefold() for name in names if len(name) > 2}
     for written in (plain, plain.translate(_AS_LETTERS)):
-        core = _ENDS.sub("", written)
-        if core in known or any(_repeats(core, word) for word in known):
+        # A name may itself end in digits.
+        if any(_is_made_of(text, known) for text in {written, _ENDS.sub("", written)}):
             return True
-        for word in known:
-            if len(word) > 3 and len(core.replace(word, "")) < FEW_LETTERS and word in core:
-                return True
     return False
+
+
+def _is_made_of(text: str, known: Collection[str]) -> bool:
+    if text in known or any(_repeats(text, word) for word in known):
+        return True
+    return any(len(word) > 3 and word in text and len(text.replace(word, "")) < FEW_LETTERS for word in known)
 
 
 def _repeats(text: str, word: str) -> bool:

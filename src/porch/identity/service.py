@@ -10,6 +10,7 @@ from porch.contract.ids import format_id, new_uuid, parse_id
 from porch.contract.principal import Principal
 from porch.contract.text import check_text
 from porch.identity import people_store, session_store, store
+from porch.identity.confirmed import require_confirmed
 from porch.identity.doors import Doors
 from porch.identity.model import MAX_JOURNAL_DAYS, Reach, Token, Workspace
 from porch.identity.narrowing import MOST_AGENTS, Narrowing, narrow, narrow_scopes
@@ -124,6 +125,8 @@ async def create_token(
             f"A token lives 1 second to {MAX_LIFETIME.days} days; expires_in gives that in seconds.",
             errors=[{"pointer": "/expires_in", "detail": "out of range"}],
         )
+    if any(text.startswith("admin:") for text in scopes):
+        await require_confirmed(principal, database)
     async with database.tenant(principal.workspace) as connection:
         used = await _used(connection, principal)
         reached = await _find_agents(connection, principal, agents, "/agents") if agents is not None else None

@@ -16,6 +16,7 @@ from porch.http.pages import form, page_router, redirect, render
 from porch.http.pagination import cut
 from porch.http.state import authenticate, database, doors
 from porch.identity import service, store
+from porch.identity.confirmed import ConfirmationNeeded
 from porch.identity.model import NamedAgent, Token
 from porch.identity.tokens import MintedToken
 
@@ -78,6 +79,8 @@ async def make_token(request: Request, principal: Writer) -> Response:
             agents=[agent] if agent and sent.get("as") != "agent" else None,
             agent=agent if agent and sent.get("as") == "agent" else None,
         )
+    except ConfirmationNeeded:
+        raise
     except (InvalidInput, Forbidden) as error:
         return await _page(request, principal, problem=error, sent=sent, chosen=scopes)
     return await _page(request, principal, made=made)

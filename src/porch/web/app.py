@@ -23,6 +23,7 @@ from porch.identity.audit import Refusals
 from porch.identity.audit_routes import pages as audit_pages
 from porch.identity.audit_routes import router as audit
 from porch.identity.authentication import Authenticator
+from porch.identity.confirm_pages import router as confirm_pages
 from porch.identity.doors import Doors
 from porch.identity.member_pages import router as member_pages
 from porch.identity.member_routes import router as members
@@ -69,6 +70,7 @@ PAGES = (
     audit_pages,
     oidc_pages,
     recovery_pages,
+    confirm_pages,
     passkey_pages,
     member_pages,
     model_pages,

@@ -174,6 +174,8 @@ POST /account - anywhere
 POST /account/provider - anywhere
 POST /account/provider/unlink - anywhere
 GET /passkeys - anywhere
+GET /confirm - anywhere
+POST /confirm - anywhere
 GET /account/recovery - anywhere
 POST /account/recovery - anywhere
 POST /passkeys/{passkey}/remove - anywhere
