@@ -144,6 +144,37 @@ async def test_guessing_ends_for_that_network_and_not_for_who_was_here(world: Wo
     assert await people.sign_in(world.database, OPEN, wanted.login, PHRASE, Caller("192.0.2.20"))
 
 
+@pytest.mark.parametrize(
+    ("lately", "now", "known"),
+    [
+        ("2001:db8:1:2::10", "2001:db8:1:2:aaaa::1", True),
+        ("2001:db8:1:2::10", "2001:db8:1:3::10", False),
+        ("198.51.100.7", "198.51.100.7", True),
+        ("198.51.100.7", "198.51.100.8", False),
+        (None, None, False),
+    ],
+)
+async def test_whoever_was_here_lately_is_known_by_their_line_and_not_locked_out(
+    world: World,
+    ada: Tenant,
+    monkeypatch: pytest.MonkeyPatch,
+    lately: str | None,
+    now: str | None,
+    known: bool,
+) -> None:
+    wanted = unique(ada)
+    await people.sign_up(world.database, OPEN, wanted, Caller(lately))
+    monkeypatch.setattr(people, "ACCOUNT", (1, timedelta(hours=1)))
+    with pytest.raises(Unauthenticated):
+        await people.sign_in(world.database, OPEN, wanted.login, "guessed it wrong", Caller("192.0.2.99"))
+    again = people.sign_in(world.database, OPEN, wanted.login, PHRASE, Caller(now))
+    if known:
+        assert await again
+    else:
+        with pytest.raises(RateLimited):
+            await again
+
+
 async def test_an_outdated_hash_is_made_anew_at_sign_in(
     world: World, ada: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,7 +240,7 @@ async def test_one_invitation_lets_one_in_however_many_hurry(world: World, ada: 
     assert sorted(type(one).__name__ for one in done) == ["NotFound", "NotFound", "NotFound", "str"]
     # Who came too late has left no account behind.
     async with world.database.system() as connection:
-        found = [await people_store.find_login(connection, one.login, None) for one in several]
+        found = [await people_store.find_login(connection, one.login, "unknown") for one in several]
     assert sum(one is not None for one in found) == 1
 
 

@@ -25,6 +25,14 @@ RELEASED = {
     "plans": "91384d477ad4ee5c",
     "people": "b0de568b5c466cae",
     "together": "cd5c0b537241dc92",
+    "access": "1eea268499a3d574",
+    "tokens": "2a17f0ae4e64afad",
+    "company": "92ce2b855f4a5b43",
+    "audit": "ba5c500126143531",
+    "oidc": "53f52d7868b6132f",
+    "passkeys": "a2e201a5db43414d",
+    "recovery": "68a75f31a7ad7d48",
+    "confirmed": "bef38c2df07c7cfd",
 }
 
 ONE = Migration(1, "one", "CREATE TABLE porch.one (n int); INSERT INTO porch.one VALUES (1);")

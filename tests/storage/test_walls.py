@@ -96,6 +96,7 @@ DEFINER_FUNCTIONS = {
     "find_recovery_code",
     "recover",
     "is_confirmed",
+    "find_login_near",
     "confirm_session",
     "make_passkey_challenge",
     "use_passkey_challenge",

@@ -93,7 +93,7 @@ async def sign_in(database: Database, doors: Doors, login: str, password: str, c
     login = login if LOGIN.fullmatch(login) else NOBODY
     network = network_of(caller.address)
     async with database.system() as connection:
-        found = await people_store.find_login(connection, login, caller.address)
+        found = await people_store.find_login(connection, login, network)
     user, kept, familiar = found or (None, None, False)
     await use_try(database, NETWORK, "network", network)
     await use_try(database, PAIR, "pair", login, network)

@@ -42,10 +42,10 @@ async def sign_up(
 
 
 async def find_login(
-    connection: Connection, login: str, address: str | None
+    connection: Connection, login: str, network: str
 ) -> tuple[UUID, str | None, bool] | None:
     """Whose login this is, what their password is checked with, and whether they were signed in from there lately."""
-    row = await connection.fetchrow("SELECT * FROM porch.find_login($1, $2)", login, address)
+    row = await connection.fetchrow("SELECT * FROM porch.find_login_near($1, $2)", login, network)
     return (row["user_id"], row["password"], row["familiar"]) if row else None
 
 
