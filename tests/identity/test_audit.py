@@ -163,7 +163,7 @@ async def test_ordinary_work_leaves_the_trail_short(ada: Tenant) -> None:
 
 
 async def test_odd_names_go_in_as_they_are(world: World, ada: Tenant) -> None:
-    name = "O'Neil \\'; DROP TABLE porch.users; -- \u2028 \"x\""
+    name = "O'Neil \\'; DROP TABLE porch.users; -- \u200d \"x\""
     async with connected(world.urls.admin) as connection:
         await connection.execute("UPDATE porch.users SET name = $2 WHERE id = $1", ada.owner, name)
     world.app.state.authenticate.forget_here()

@@ -242,7 +242,7 @@ async def pages(connection: Connection, query: str, *args: object) -> int:
     [
         ("SELECT * FROM porch.authenticate_guest($1)", 30),
         ("SELECT porch.knows_origin($1)", 15),
-        ("SELECT porch.find_workspace($1)", 15),
+        ("SELECT * FROM porch.follow_handle($1)", 15),
         ("SELECT porch.use_limit($1, $2, interval '1 hour', 3)", 40),
         ("SELECT porch.purge_guests(interval '30 days', 500)", 60),
     ],
@@ -257,7 +257,7 @@ async def test_among_thousands_each_question_touches_a_few_pages(
         args: dict[str, tuple[object, ...]] = {
             "authenticate_guest": (token,),
             "knows_origin": ("https://2500.example",),
-            "find_workspace": ("crowd",),
+            "follow_handle": ("crowd",),
             "use_limit": (workspace, digest(str(guest))),
             "purge_guests": (),
         }

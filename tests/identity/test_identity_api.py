@@ -173,7 +173,7 @@ async def test_a_token_that_is_not_there_is_404(ada: Tenant, token: str) -> None
 
 async def test_unknown_keys_are_named(ada: Tenant) -> None:
     for method, path, body in (
-        ("PATCH", ada.path, {"name": "x", "handle": "y"}),
+        ("PATCH", ada.path, {"name": "x", "owner": "y"}),
         ("POST", f"{ada.path}/tokens", {**WANTED, "user": "me"}),
     ):
         answer = await ada.client.request(method, path, json=body)

@@ -140,6 +140,8 @@ FIRST: dict[str, Callable[[Scene], Awaitable[str]]] = {
 ELSEWHERE = {
     "cancelRun": "tests/runs",
     "createWorkspace": "tests/identity",
+    "deleteWorkspace": "tests/web/test_lifecycle.py",
+    "restoreWorkspace": "tests/web/test_lifecycle.py",
     "createInvitation": "tests/identity",
     "revokeInvitation": "tests/identity",
     "changeMember": "tests/identity",

@@ -11,8 +11,8 @@ from porch.agents.service import reach_agent
 from porch.contract.definition import HANDLE, Definition
 from porch.contract.errors import Conflict, NotFound
 from porch.contract.principal import Principal
-from porch.identity.guest_store import find_workspace
 from porch.identity.guests import Visit, admit
+from porch.identity.lifecycle import follow_handle
 from porch.identity.origins import OriginNotAllowed, parse_origins
 from porch.storage.connection import Connection
 from porch.storage.database import Database
@@ -31,9 +31,10 @@ class NotEmbeddedThere(OriginNotAllowed):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A visit, and the agent as its latest version has it."""
+    """A visit, and the agent as its latest version has it, in the workspace of this handle."""
 
     visit: Visit
+    workspace: str
     agent: Agent
     definition: Definition
 
@@ -79,8 +80,9 @@ class Embedding:
         Raises NotFound for an agent that is not there or not embedded at all, NotEmbeddedThere, OriginNotAllowed
         for a token of another site, RateLimited.
         """
-        workspace = await self._workspace(ws) if HANDLE.fullmatch(ws) and HANDLE.fullmatch(agent) else None
-        if workspace is not None:
+        led = await follow_handle(self.database, ws) if HANDLE.fullmatch(agent) else None
+        if led is not None:
+            workspace, ws = led
             async with self.database.tenant(workspace) as connection:
                 found = await agents.find_agent(connection, workspace, identifier=None, handle=agent)
                 origins = await store.list_origins(connection, workspace, found.id) if found else []
@@ -90,12 +92,8 @@ class Embedding:
                     visit = await admit(
                         connection, workspace, found.id, origin, known_by=known_by, address=address
                     )
-                    return Admitted(visit, found, await _published(connection, workspace, found))
+                    return Admitted(visit, ws, found, await _published(connection, workspace, found))
         raise NotFound(f"There is no agent '@{ws[:80]}/{agent[:80]}' here that other sites may embed.")
-
-    async def _workspace(self, handle: str) -> UUID | None:
-        async with self.database.system() as connection:
-            return await find_workspace(connection, handle)
 
 
 def _check_site(address: str, origin: str | None, origins: Sequence[str]) -> None:

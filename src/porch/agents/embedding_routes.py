@@ -108,7 +108,7 @@ async def admit_guest(request: Request, ws: str, agent: str) -> Response:
     except NotEmbeddedThere:
         request.scope[TELL_ANYBODY] = True
         raise
-    return Response(_visit(ws, admitted).model_dump_json(), 201, media_type="application/json")
+    return Response(_visit(admitted).model_dump_json(), 201, media_type="application/json")
 
 
 async def change_origins(request: Request, principal: Principal, agent: str, origins: list[str]) -> list[str]:
@@ -119,14 +119,14 @@ async def change_origins(request: Request, principal: Principal, agent: str, ori
     return kept
 
 
-def _visit(ws: str, admitted: Admitted) -> VisitBody:
+def _visit(admitted: Admitted) -> VisitBody:
     definition, visit = admitted.definition, admitted.visit
     return VisitBody(
         token=visit.token,
         expires_at=visit.expires_at,
         guest=format_id("gst", visit.guest),
         agent=EmbeddedAgentBody(
-            name=f"@{ws}/{admitted.agent.handle}",
+            name=f"@{admitted.workspace}/{admitted.agent.handle}",
             title=definition.title or admitted.agent.handle,
             description=definition.description or "",
             suggestions=definition.questions,

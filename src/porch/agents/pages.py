@@ -47,7 +47,7 @@ from porch.contract.definition import Definition
 from porch.contract.errors import Conflict, InvalidInput, NotFound
 from porch.contract.principal import Principal
 from porch.http.auth import requires
-from porch.http.pages import form, page_router, redirect
+from porch.http.pages import form, moved, page_router, redirect
 from porch.http.pagination import PageRequest, cut, encode_cursor
 
 router = page_router("agents")
@@ -175,7 +175,12 @@ async def delete_agent(request: Request, principal: AgentWriter, agent: str) -> 
 
 @router.get("/@{ws}/{agent}")
 async def meet_agent(request: Request, principal: AgentRunner, ws: str, agent: str) -> Response:
-    """The agent's own page, as its latest version has it: who it is, what to ask it, and a new chat."""
+    """The agent's own page, as its latest version has it: who it is, what to ask it, and a new chat.
+
+    By a handle that the workspace has no more it leads to that of its present one, for good.
+    """
+    if not request.url.path.startswith((f"/@{principal.workspace_handle}/", "/@ws_")):
+        return moved(f"/@{principal.workspace_handle}/{agent}", request.url.query)
     found, answering = await agents_of(request).meet(principal, agent)
     return show(
         request,

@@ -17,6 +17,7 @@ from porch.background import end
 from porch.contract.errors import DatabaseUnavailable
 from porch.identity.audit import purge_events
 from porch.identity.guests import purge_guests
+from porch.identity.lifecycle import purge_workspaces
 from porch.storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -58,13 +59,13 @@ class Upkeep:
         return total
 
     async def purge(self) -> int:
-        """Remove all that can no longer be restored, all drafts without activity for a week, and what has expired,
-        guests who are not coming back and old events of the audit trail included.
+        """Remove all that can no longer be restored, deleted workspaces too, all drafts without activity for a week,
+        and what has expired, guests who are not coming back and old events of the audit trail included.
 
-        Answers how many conversations. Raises DatabaseUnavailable.
+        Answers how many rows. Raises DatabaseUnavailable.
         """
         total = 0
-        for remove in (purge_conversations, purge_drafts, purge_expired):
+        for remove in (purge_conversations, purge_drafts, purge_expired, purge_workspaces):
             while gone := await remove(self._database, PURGE_BATCH):
                 total += gone
         while await purge_guests(self._database, GUEST_BATCH):

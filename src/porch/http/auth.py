@@ -20,8 +20,9 @@ from porch.contract.principal import STRONGER, Principal, Verb
 from porch.http.addresses import caller_address
 from porch.http.cookies import session_secret
 from porch.http.forgery import check_forgery, sent_token
-from porch.http.state import authenticate, doors
+from porch.http.state import authenticate, database, doors
 from porch.identity.authentication import Place
+from porch.identity.lifecycle import follow_handle
 from porch.identity.origins import OriginNotAllowed
 from porch.identity.sessions import csrf_token, csrf_workspace
 from porch.identity.tokens import GUEST_HEAD
@@ -70,6 +71,19 @@ class Requires(SecurityBase):
         self._narrowed = tuple(f"{verb}:{named}:" for verb in held for named in (kind, "*"))
 
     async def __call__(self, request: Request) -> Principal:
+        principal = await self._admit(request)
+        if principal.kind == "agent" and not self.agents:
+            raise Forbidden("An agent's token is good for talking to that agent, and for nothing else here.")
+        named = request.path_params.get("ws")
+        if named is not None and not _is_called(principal, named):
+            principal = await self._by_former_handle(request, principal, named)
+        if self.scope and not principal.allows(self.verb, self.kind) and not self._has_narrowed(principal):
+            raise Forbidden(f"This credential lacks the scope {self.scope!r}; use a token that has it.")
+        if self.home:
+            check_home(principal, request.app.state.home)
+        return principal
+
+    async def _admit(self, request: Request) -> Principal:
         principal = await self._authenticate(request)
         if request.method not in SAFE:
             act_as(
@@ -77,13 +91,16 @@ class Requires(SecurityBase):
             )
         # What request.state reads, without building it for the many requests that never look.
         request.scope.setdefault("state", {})["principal"] = principal
-        if principal.kind == "agent" and not self.agents:
-            raise Forbidden("An agent's token is good for talking to that agent, and for nothing else here.")
-        check_workspace(principal, request.path_params.get("ws"))
-        if self.scope and not principal.allows(self.verb, self.kind) and not self._has_narrowed(principal):
-            raise Forbidden(f"This credential lacks the scope {self.scope!r}; use a token that has it.")
-        if self.home:
-            check_home(principal, request.app.state.home)
+        return principal
+
+    async def _by_former_handle(self, request: Request, principal: Principal, named: str) -> Principal:
+        """The principal in the workspace that was called so once, where that is one of theirs. Raises NotFound."""
+        if led := await follow_handle(database(request), named):
+            workspace, handle = led
+            request.path_params["ws"] = handle
+            if principal.workspace != workspace:
+                principal = await self._admit(request)
+        check_workspace(principal, request.path_params["ws"], named)
         return principal
 
     async def _authenticate(self, request: Request) -> Principal:
@@ -206,13 +223,17 @@ def bearer_token(sent: str | None) -> str:
     return token.strip()
 
 
-def check_workspace(principal: Principal, named: str | None) -> None:
-    """Raise NotFound where a path names a workspace that is not the principal's."""
-    if named is None or named in (principal.workspace_handle, format_id("ws", principal.workspace)):
-        return
-    raise NotFound(
-        f"There is no workspace {named[:80]!r} for this credential; it reaches {principal.workspace_handle!r}."
-    )
+def check_workspace(principal: Principal, named: str, asked: str | None = None) -> None:
+    """Raise NotFound where the workspace that is named, `asked` for by another handle, is not the principal's."""
+    if not _is_called(principal, named):
+        raise NotFound(
+            f"There is no workspace {(asked or named)[:80]!r} for this credential; it reaches "
+            f"{principal.workspace_handle!r}."
+        )
+
+
+def _is_called(principal: Principal, named: str) -> bool:
+    return named in (principal.workspace_handle, format_id("ws", principal.workspace))
 
 
 def check_home(principal: Principal, home: UUID) -> None:

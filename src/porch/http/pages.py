@@ -35,6 +35,7 @@ __all__ = [
     "fields",
     "form",
     "local_path",
+    "moved",
     "page_router",
     "redirect",
     "render",
@@ -96,6 +97,13 @@ def redirect(request: Request, path: str, *, flash: str | None = None) -> Respon
     if flash:
         put_flash(request, response, flash)
     return response
+
+
+def moved(path: str, query: str = "") -> Response:
+    """The page is elsewhere for good (308)."""
+    return Response(
+        status_code=308, headers={"Location": quote(path, safe="/@") + (f"?{query}" if query else "")}
+    )
 
 
 def local_path(text: str) -> str | None:

@@ -12,11 +12,6 @@ async def find_guest(connection: Connection, digest: bytes) -> Record | None:
     return await connection.fetchrow("SELECT * FROM porch.authenticate_guest($1)", digest)
 
 
-async def find_workspace(connection: Connection, handle: str) -> UUID | None:
-    """The workspace of this handle, before any is known."""
-    return await connection.fetchval("SELECT porch.find_workspace($1)", handle)
-
-
 async def knows_origin(connection: Connection, origin: str) -> bool:
     """Whether any workspace's agent is embedded in this site."""
     return await connection.fetchval("SELECT porch.knows_origin($1)", origin)

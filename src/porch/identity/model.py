@@ -112,6 +112,16 @@ class Reach(Struct, frozen=True, kw_only=True):
     role: Role
 
 
+class DeletedWorkspace(Struct, frozen=True, kw_only=True):
+    """A deleted workspace, which its owners can have back until it ends."""
+
+    id: UUID
+    handle: str
+    name: str
+    ends_at: datetime
+    deleted_by: str
+
+
 class Member(Struct, frozen=True, kw_only=True):
     """Somebody who belongs to a workspace. Who only ever used sign-in links has no `login`."""
 

@@ -17,7 +17,7 @@ from porch.http.pagination import Page, Paging, cut, encode_cursor
 from porch.http.routing import api_router
 from porch.http.state import authenticate as authenticator
 from porch.http.state import database, doors, public_url
-from porch.identity import service, sessions
+from porch.identity import lifecycle, service, sessions
 from porch.identity.model import Reach, Workspace
 from porch.identity.token_bodies import (
     TOKEN_ID,
@@ -92,6 +92,12 @@ class WorkspaceChange(BodyModel):
     )
 
     name: str = Field(default="", description="The name people see.")
+    handle: str = Field(
+        default="",
+        description="What it is called in addresses. The handles before go on leading to it, and are never another's. "
+        "10 in all; from a session 403 `confirmation_needed` where its person has not shown for 10 minutes that it "
+        "is theirs.",
+    )
     journal_days: Annotated[int, Field(strict=True)] | None = Field(
         default=None,
         description="Days for which the journals of ended runs are kept here, 1 to 36,500; null for as long as the "
@@ -167,9 +173,12 @@ async def get_workspace(
 async def update_workspace(
     request: Request, principal: Annotated[Principal, requires("admin:workspaces")], change: WorkspaceChange
 ) -> WorkspaceBody:
-    """Changes the name people see, or how long journals are kept; the handle stays."""
+    """Changes the name people see, the handle, or how long journals are kept."""
     given = change.model_fields_set
     changed = None
+    if "handle" in given:
+        changed = await lifecycle.change_handle(principal, database(request), change.handle)
+        authenticator(request).forget()
     if "journal_days" in given:
         changed = await service.keep_journals(principal, database(request), change.journal_days)
     if "name" in given or changed is None:

@@ -1,5 +1,6 @@
 """What a principal can do with its workspace and with tokens."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -21,6 +22,12 @@ from porch.storage.database import Database
 from porch.storage.retrying import retried
 
 MAX_NAME_BYTES = 200
+# By which a name passes for another: marks of direction, spaces without width, fillers, tags. What joins letters and
+# emoji, and keeps them apart, stays.
+UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0"
+    "\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 MOST_OWNED = 50
 DEFAULT_LIFETIME = timedelta(days=90)
 MAX_LIFETIME = timedelta(days=365)
@@ -77,7 +84,7 @@ async def make_workspace(
 
 @retried
 async def rename_workspace(principal: Principal, database: Database, name: str) -> Workspace:
-    """Gives the workspace another name; its handle stays."""
+    """Gives the workspace another name."""
     principal.require("admin", "workspaces")
     name = check_name(name, "The workspace's name")
     async with database.tenant(principal.workspace) as connection:
@@ -232,12 +239,17 @@ async def revoke_token(principal: Principal, database: Database, token: str) -> 
 
 
 def check_name(text: str, what: str) -> str:
-    """A name people gave: trimmed, not empty, at most 200 bytes, without control characters."""
+    """A name people gave: trimmed, not empty, at most 200 bytes, without control and other unseen characters."""
     text = check_text(text.strip(), what, MAX_NAME_BYTES)
     if not text:
         raise InvalidInput(f"{what} is empty; give one.")
     if any(ord(character) < 32 or ord(character) == 127 for character in text):
         raise InvalidInput(f"{what} contains a control character; write it on one line.")
+    if UNSEEN.search(text):
+        raise InvalidInput(
+            f"{what} contains a character that nobody sees, or that turns the direction of what stands beside it. "
+            "Write it without."
+        )
     return text
 
 

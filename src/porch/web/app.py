@@ -25,6 +25,8 @@ from porch.identity.audit_routes import router as audit
 from porch.identity.authentication import Authenticator
 from porch.identity.confirm_pages import router as confirm_pages
 from porch.identity.doors import Doors
+from porch.identity.lifecycle_pages import router as lifecycle_pages
+from porch.identity.lifecycle_routes import router as lifecycle
 from porch.identity.member_pages import router as member_pages
 from porch.identity.member_routes import router as members
 from porch.identity.oidc_pages import router as oidc_pages
@@ -73,6 +75,7 @@ PAGES = (
     confirm_pages,
     passkey_pages,
     member_pages,
+    lifecycle_pages,
     model_pages,
     status_pages,
     web_pages,
@@ -111,6 +114,7 @@ def build_app(settings: Settings, rooms: Rooms) -> FastAPI:
             audit,
             passkeys,
             members,
+            lifecycle,
             models,
             health,
             static,

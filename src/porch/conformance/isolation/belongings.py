@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from porch.conformance.isolation.web import Person, Refused
+from porch.conformance.isolation.web import Person, Refused, encoded
 
 STREAM = "text/event-stream"
 SITE = "https://isolation.example"
@@ -74,6 +74,7 @@ async def furnish(owner: Person, *, alone: bool = False) -> Belongings:
         if found is None:
             raise Refused(f"/sessions does not list the session of {owner.name}.")
         own.values["session"] = [found[1].decode()]
+        own.values["workspace"] = [await _deleted(owner)]
     own.values |= {
         "number": ["1"],
         "span": ["1"],
@@ -83,6 +84,16 @@ async def furnish(owner: Person, *, alone: bool = False) -> Belongings:
         "rest": ["nothing"],
     }
     return own
+
+
+async def _deleted(owner: Person) -> str:
+    """The id of a workspace that the owner has deleted and could have back."""
+    body, handle = "application/json", f"{owner.handle[:30]}-gone"
+    made = await owner.browse("POST", "/api/v1/workspaces", encoded({"handle": handle}), body)
+    gone = await owner.browse("DELETE", f"/api/v1/workspaces/{handle}", b"", body)
+    if (made.status, gone.status) != (201, 202):
+        raise Refused(f"{owner.name} cannot delete a workspace: {made.status}, {gone.status}.")
+    return made.told["id"]
 
 
 async def _agents(owner: Person, own: Belongings) -> None:

@@ -10,9 +10,11 @@ from porch.conformance.isolation.shapes import PAGES, PUBLIC, SHAPES, Shape
 # What a path names that belongs to a tenant, by parameter. The rest narrows that down, or names nothing of anybody's.
 OBJECTS = frozenset(
     ["ws", "agent", "conversation", "message", "run", "approval", "share", "token", "user", "invitation"]
-) | {"session", "response", "model"}
+) | {"session", "response", "model", "workspace"}
 # Of those, what is one person's alone, also among the members of a workspace.
-PERSONAL = frozenset(("conversation", "message", "run", "approval", "share", "token", "session", "response"))
+PERSONAL = frozenset(
+    ("conversation", "message", "run", "approval", "share", "token", "session", "response", "workspace")
+)
 BESIDE = frozenset(("number", "span", "part", "chat", "provider", "passkey", "rest"))
 KNOWN = OBJECTS | BESIDE
 # What the document leaves out and is no page: addresses of protocols that are none.

@@ -95,7 +95,8 @@ async def _check_alone(case: Case) -> None:
     case.people.made = [(ada, treasure)]
     nowhere = "0" * 32
     treasure.values |= {
-        name: [f"{head}_{nowhere}"] for name, head in (("invitation", "inv"), ("session", "ses"))
+        name: [f"{head}_{nowhere}"]
+        for name, head in (("invitation", "inv"), ("session", "ses"), ("workspace", "ws"))
     }
     treasure.values["user"] = [ada.user]
     tokens = await _dying(case, ada)

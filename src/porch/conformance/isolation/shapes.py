@@ -78,6 +78,9 @@ SHAPES: dict[str, Shape] = {
         body={"handle": "{ws}", "name": "x"}, expects=frozenset({403, 409, 422})
     ),
     "PATCH /api/v1/workspaces/{ws}": Shape(body={"name": "Mine now"}),
+    # Its owner has deleted another one before.
+    "DELETE /api/v1/workspaces/{ws}": Shape(expects=frozenset({404})),
+    "POST /api/v1/deleted-workspaces/{workspace}/restore": Shape(expects=frozenset({403, 404})),
     "POST /api/v1/workspaces/{ws}/tokens": Shape(
         body={"name": "mine", "scopes": ["read:agents"], "expires_in": 600}
     ),
@@ -130,6 +133,10 @@ SHAPES: dict[str, Shape] = {
     "POST /tokens/{token}/revoke": Shape(form={}, last=5, once=True),
     "POST /account/provider/unlink": Shape(form={"issuer": "https://nobody.example"}),
     "POST /workspaces/new": Shape(form={"handle": "{ws}", "name": "x"}, expects=frozenset({403, 409, 422})),
+    "POST /workspace/name": Shape(form={"name": "Mine now"}),
+    "POST /workspace/handle": Shape(form={"handle": "-"}),
+    "POST /workspace/delete": Shape(form={"handle": "-"}),
+    "POST /workspaces/restore": Shape(form={"workspace": "{workspace}"}, expects=frozenset({403, 404})),
     "POST /workspaces/switch": Shape(form={"workspace": "{ws}"}, expects=frozenset({403, 404})),
     "POST /account": Shape(form={"login": "-", "before": "", "password": "short"}),
     "POST /models/test": Shape(form={"model": "nobody:nothing"}),
@@ -190,6 +197,12 @@ POST /members/invitations/{invitation}/revoke admin:members
 POST /members/{user}/role admin:members
 GET /members/{user}/remove read:members
 POST /members/{user}/remove write:members
+GET /workspace read:workspaces
+POST /workspace/name admin:workspaces
+POST /workspace/handle admin:workspaces
+GET /workspace/delete admin:workspaces
+POST /workspace/delete admin:workspaces
+POST /workspaces/restore - anywhere
 GET /workspaces/new - anywhere
 POST /workspaces/new - anywhere
 POST /workspaces/switch - anywhere

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from porch.contract.definition import HANDLE
 from porch.contract.errors import NotFound
 from porch.contract.events import TERMINAL, AnyEvent, RunCancelled, RunFailed, RunPaused
 from porch.contract.ids import format_id, parse_id
@@ -42,29 +41,6 @@ class Question:
     keep: timedelta = KEEP
     previous: str | None = None
     gaps: Sequence[Gap] = ()
-
-
-def named_agent(principal: Principal, model: str | None) -> str:
-    """The agent that `model` names, as "@workspace/agent". Raises UnknownModel, Refused."""
-    if not model:
-        raise Refused("'model' is missing: name an agent, as \"@workspace/agent\".", "model", code="missing")
-    workspace, _, agent = model.removeprefix("@").partition("/")
-    if workspace != principal.workspace_handle or not HANDLE.fullmatch(agent):
-        raise UnknownModel(
-            f'There is no model {model[:100]!r} for this token. Models are agents, named "@workspace/agent"; '
-            "GET …/models lists yours."
-        )
-    return agent
-
-
-def only_agent(principal: Principal, agent: str, model: str | None) -> str:
-    """The agent of the path, unless `model` means another one. Raises UnknownModel."""
-    whole = f"{principal.workspace_handle}/{agent}"
-    if model and model not in (agent, whole, f"@{whole}"):
-        raise UnknownModel(
-            f"{model[:100]!r} is not the agent of this address, which is \"@{whole}\". Leave 'model' out or name it."
-        )
-    return agent
 
 
 async def begin(runs: Runs, principal: Principal, question: Question, key: RunKey | None) -> Started:

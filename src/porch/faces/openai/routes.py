@@ -16,6 +16,7 @@ from porch.contract.errors import NotFound, PorchError
 from porch.contract.events import AnyEvent, RunCancelled, RunFailed
 from porch.contract.ids import format_id, parse_id
 from porch.contract.principal import Principal
+from porch.faces.openai.addressing import named_agent, only_agent
 from porch.faces.openai.answering import (
     KEEP,
     KEEP_STORED,
@@ -23,8 +24,6 @@ from porch.faces.openai.answering import (
     begin,
     check_finished,
     collect,
-    named_agent,
-    only_agent,
     stored_response,
 )
 from porch.faces.openai.chat_request import ChatRequest, read_chat
@@ -103,7 +102,7 @@ async def list_models(request: Request, principal: Runner) -> Response:
 
 async def get_model(request: Request, principal: Runner, model: str) -> Response:
     """One agent as a model."""
-    return await _find_model(request, principal, named_agent(principal, model))
+    return await _find_model(request, principal, await named_agent(request, principal, model))
 
 
 async def list_agent_models(request: Request, principal: Runner, ws: str, agent: str) -> Response:
@@ -114,7 +113,7 @@ async def list_agent_models(request: Request, principal: Runner, ws: str, agent:
 
 async def get_agent_model(request: Request, principal: Runner, ws: str, agent: str, model: str) -> Response:
     """The one agent as a model."""
-    return await _find_model(request, principal, only_agent(principal, agent, model))
+    return await _find_model(request, principal, await only_agent(request, principal, agent, model))
 
 
 # -- chat completions
@@ -122,7 +121,7 @@ async def get_agent_model(request: Request, principal: Runner, ws: str, agent: s
 
 async def create_chat_completion(request: Request, principal: Runner, body: ChatRequest) -> Response:
     """Let an agent answer a list of messages. Its instructions stand; the caller's are added to them."""
-    return await _complete(request, principal, named_agent(principal, body.model), body)
+    return await _complete(request, principal, await named_agent(request, principal, body.model), body)
 
 
 async def create_agent_chat_completion(
@@ -133,7 +132,7 @@ async def create_agent_chat_completion(
     body: ChatRequest,
 ) -> Response:
     """Let this agent answer a list of messages."""
-    return await _complete(request, principal, only_agent(principal, agent, body.model), body)
+    return await _complete(request, principal, await only_agent(request, principal, agent, body.model), body)
 
 
 async def _complete(request: Request, principal: Principal, agent: str, body: ChatRequest) -> Response:
@@ -155,7 +154,7 @@ async def _complete(request: Request, principal: Principal, agent: str, body: Ch
 
 async def create_response(request: Request, principal: Runner, body: ResponseRequest) -> Response:
     """Let an agent respond, anew or behind `previous_response_id`."""
-    return await _respond(request, principal, named_agent(principal, body.model), body)
+    return await _respond(request, principal, await named_agent(request, principal, body.model), body)
 
 
 async def create_agent_response(
@@ -166,7 +165,7 @@ async def create_agent_response(
     body: ResponseRequest,
 ) -> Response:
     """Let this agent respond."""
-    return await _respond(request, principal, only_agent(principal, agent, body.model), body)
+    return await _respond(request, principal, await only_agent(request, principal, agent, body.model), body)
 
 
 async def _respond(request: Request, principal: Principal, agent: str, body: ResponseRequest) -> Response:
