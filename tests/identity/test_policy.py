@@ -1,5 +1,8 @@
 """Scopes, roles, and how they meet."""
 
+import os
+import re
+from pathlib import Path
 from typing import get_args
 from uuid import UUID
 
@@ -8,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from porch.contract.errors import Forbidden, InvalidInput
-from porch.contract.principal import Principal, Role, Verb
+from porch.contract.principal import STRONGER, Principal, Role, Verb
 from porch.identity.policy import KINDS, ROLES, check_grantable, effective, parse_scope
 
 VERBS: list[Verb] = list(get_args(Verb))
@@ -105,3 +108,34 @@ def test_a_token_is_given_no_scope_that_its_maker_lacks() -> None:
             check_grantable(maker, [wanted])
     with pytest.raises(InvalidInput):
         check_grantable(maker, [])
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
+ROLES_TABLE = re.compile(r"(?<=<!-- roles -->\n\n).*?(?=\n\n<!-- end -->)", re.DOTALL)
+
+
+def roles_table() -> str:
+    """What each role may do with each kind of thing, in Markdown: its verbs but for those that a stronger one holds."""
+    roles = get_args(Role)
+    lines = ["| kind | what that is | " + " | ".join(roles) + " |", "|---" * (len(roles) + 2) + "|"]
+    for kind, what in KINDS.items():
+        cells = [" ".join(verbs_of(role, kind)) or "–" for role in roles]
+        lines.append(f"| `{kind}` | {what} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def verbs_of(role: Role, kind: str) -> list[str]:
+    held: list[Verb] = [verb for verb in VERBS if principal(ROLES[role], role).allows(verb, kind)]
+    return [verb for verb in held if not set(held) & set(STRONGER.get(verb, ()))]
+
+
+def test_the_documented_roles_are_the_code() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    if os.environ.get("PORCH_WRITE_DOCS"):
+        text = ROLES_TABLE.sub(lambda _: roles_table(), text)
+        DOCUMENT.write_text(text, encoding="utf-8")
+    found = ROLES_TABLE.search(text)
+    assert found
+    assert found[0] == roles_table(), (
+        "PORCH_WRITE_DOCS=1 ./dev test tests/identity/test_policy.py writes it anew."
+    )
